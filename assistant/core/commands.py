@@ -58,10 +58,9 @@ class OpenUplink:
 
 @dataclass(frozen=True, slots=True)
 class CloseUplink:
-    """Send what belongs to the utterance up to ``at_sample`` (None: all heard so far), and nothing after it."""
+    """The utterance is complete: send what was heard of it, and nothing that comes later."""
 
     turn: TurnId
-    at_sample: int | None
 
 
 @dataclass(frozen=True, slots=True)

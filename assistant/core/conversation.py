@@ -271,7 +271,7 @@ class Conversation:
             self._timers[_Timer.STATE] = event.at + SERVER_STOP_GRACE
             self._out.append(do.Listen(Expect.NOTHING))
             return
-        self._out.append(do.CloseUplink(turn.id, event.sample))
+        self._out.append(do.CloseUplink(turn.id))
         self._commit(turn, event.at)
 
     def _server_speech_stopped(self, event: ev.ServerSpeechStopped) -> None:
@@ -280,7 +280,7 @@ class Conversation:
             return
         if self._state is not State.LISTENING or turn is None or turn.input is not _Input.SPEAKING:
             return
-        self._out.append(do.CloseUplink(turn.id, None))
+        self._out.append(do.CloseUplink(turn.id))
         turn.input = _Input.COMPLETE
         self._think(event.at)  # the server commits, and begins the response, by itself
 
@@ -582,7 +582,7 @@ class Conversation:
                     self._end_turn(TurnOutcome.NO_SPEECH)
                     self._rest(at)
                 elif turn.speech_stopped:
-                    self._out.append(do.CloseUplink(turn.id, None))
+                    self._out.append(do.CloseUplink(turn.id))
                     self._commit(turn, at)
                 else:
                     self._fail(at, "the utterance did not end")

@@ -70,9 +70,10 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """Endpointing is sure that the user has finished. Audio up to ``sample`` belongs to the utterance.
+    """Endpointing is sure that the user has finished.
 
-    ``last_voiced`` is one past the last sample that held speech; what a person feels as latency begins there.
+    sample: the microphone position of the decision.
+    last_voiced: one past the last sample that held speech; what a person feels as latency begins there.
     """
 
     at: float

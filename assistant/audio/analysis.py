@@ -1,0 +1,125 @@
+"""What a microphone frame holds: wake-word scores and speech, found on a thread of its own.
+
+The models must not run on the event loop, and nothing may block the device's callback. So frames pass through a
+bounded queue to one thread, and what was found goes to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
+from assistant.types import FRAME_MS, AudioFrame
+
+log = logging.getLogger(__name__)
+
+QUEUE_SECONDS = 2.0
+"""How far analysis may fall behind the microphone. Beyond it the oldest frame is dropped, and counted."""
+
+MAX_UNDELIVERED = int(10_000 / FRAME_MS)
+"""Results that may wait for a stalled event loop (10 s). Beyond it the newest is dropped, and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A frame, and what was found in it. ``scores`` are there when the frame completed a step of the wake models."""
+
+    frame: AudioFrame
+    speech: bool
+    scores: Mapping[str, float] | None
+
+
+class Analyzer:
+    """Wake words and VAD on one stream of frames. Used from one thread at a time."""
+
+    def __init__(self, wake_words: WakeWordDetector, vad: VoiceActivityDetector) -> None:
+        self._wake_words = wake_words
+        self._vad = vad
+
+    def analyze(self, frame: AudioFrame) -> Heard:
+        return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm))
+
+
+class AnalysisThread:
+    """Runs an Analyzer between a microphone and the event loop.
+
+    The thread ends by :meth:`stop`, or by an error of a model: then ``on_death`` is called on the loop, since an
+    assistant whose analysis is dead is deaf, and must not look alive.
+    """
+
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        on_heard: Callable[[Heard], None],
+        on_death: Callable[[BaseException], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._analyzer = analyzer
+        self._on_heard = on_heard
+        self._on_death = on_death
+        self._loop = loop
+        self._frames: queue.Queue[AudioFrame | None] = queue.Queue(maxsize=int(QUEUE_SECONDS * 1000 / FRAME_MS))
+        self._results: deque[Heard] = deque()
+        self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
+        self.dropped_frames = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, frame: AudioFrame) -> None:
+        """Take a frame from the microphone's thread. Never blocks: when the queue is full, the oldest frame goes."""
+        while True:
+            try:
+                self._frames.put_nowait(frame)
+                return
+            except queue.Full:
+                try:
+                    self._frames.get_nowait()
+                    self.dropped_frames += 1
+                except queue.Empty:
+                    continue
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """End the thread; what is still queued is dropped."""
+        while self._thread.is_alive():
+            try:
+                self._frames.put_nowait(None)
+                break
+            except queue.Full:
+                try:
+                    self._frames.get_nowait()
+                except queue.Empty:
+                    continue
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            while (frame := self._frames.get()) is not None:
+                self._hand_over(self._analyzer.analyze(frame))
+        except BaseException as error:
+            log.exception("analysis of the microphone died")
+            self._call(self._on_death, error)
+
+    def _hand_over(self, heard: Heard) -> None:
+        if len(self._results) >= MAX_UNDELIVERED:
+            self.dropped_frames += 1
+            return
+        self._results.append(heard)
+        self._call(self._deliver)
+
+    def _deliver(self) -> None:
+        # One call per result, but a loop that was late takes all that waits in its first call.
+        while self._results:
+            self._on_heard(self._results.popleft())
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon is on its way out
+            self._loop.call_soon_threadsafe(callback, *arguments)
