@@ -1,0 +1,69 @@
+"""The public interface for plugins: the only module of Hearth that a plugin imports.
+
+The smallest plugin is a file with one function::
+
+    from assistant.plugin import tool
+
+    @tool(sentences=["roll a dice", "roll {count} dice"])
+    def roll_dice(count: int = 1) -> str:
+        '''Roll one or more six-sided dice.
+
+        count: how many dice
+        '''
+        ...
+
+A plugin with state or background work is a subclass of :class:`Plugin` whose tools are methods. The guide is
+docs/plugins.md. Everything in ``__all__`` is promised to stay; the rest of the package is not.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from assistant.errors import ToolError
+from assistant.plugin.context import Context
+from assistant.plugin.database import Database
+from assistant.plugin.decorator import ToolOptions, tool
+from assistant.plugin.rings import Ring, RingEnd
+from assistant.plugin.services import Ringer, Threads, WallClock
+
+__all__ = [
+    "Annotated",
+    "BaseModel",
+    "Context",
+    "Database",
+    "Field",
+    "Literal",
+    "Plugin",
+    "Ring",
+    "RingEnd",
+    "Ringer",
+    "Threads",
+    "ToolError",
+    "ToolOptions",
+    "WallClock",
+    "tool",
+]
+
+
+class Plugin:
+    """Base of plugins with state, settings or background work; at most one in a file. Its tools are methods.
+
+    Config: a pydantic model of the plugin's section in config.yaml (``plugins.NAME``), or None. It is validated
+        before the plugin is made. ``self.config`` is then an instance of it.
+    """
+
+    Config: ClassVar[type[BaseModel] | None] = None
+    config: Any
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.config = context.config
+
+    async def start(self) -> None:
+        """Called once before any tool is called. If it fails or takes too long, the plugin is off."""
+
+    async def stop(self) -> None:
+        """Called once when the daemon ends. Spawned tasks, rings and the database are closed after it."""

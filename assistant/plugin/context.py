@@ -1,0 +1,197 @@
+"""What a plugin gets from the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+from pydantic import BaseModel
+
+from assistant.plugin.database import Database
+from assistant.plugin.rings import Ring, RingEnd
+from assistant.plugin.services import Ringer, SilentRinger, SystemClock, Threads, WallClock
+from assistant.plugin.tasks import end_tasks, fault
+from assistant.types import AlertId
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RECHECK_S: Final = 30.0
+"""How often a sleep until a time of day looks at the wall clock again: somebody may have set it."""
+
+UNHEARD_LIMIT_S: Final = 600.0
+"""How long a ring may wait for its first sound (behind a conversation, say) before it is given up."""
+
+
+class Context:
+    """A plugin's access to the daemon. Unless a method says otherwise, use it on the event loop only."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        threads: Threads,
+        config: BaseModel | None = None,
+        clock: WallClock | None = None,
+        ringer: Ringer | None = None,
+        on_crash: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """on_crash: told in one line when a spawned task or a callback has crashed."""
+        self.name = name
+        self.config = config
+        self.clock: WallClock = clock or SystemClock()
+        self.logger = logging.getLogger(f"hearth.plugin.{name}")
+        self._folder = folder
+        self._ringer: Ringer = ringer or SilentRinger()
+        self._threads = threads
+        self._on_crash = on_crash
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rings: dict[AlertId, Ring] = {}
+        self._ring_numbers = itertools.count(1)
+        self._database: Database | None = None
+        self._database_lock = threading.Lock()
+        self._closed = False
+
+    # time
+
+    def now(self) -> datetime:
+        """The local time, with its zone. From any thread."""
+        return self.clock.now()
+
+    async def sleep(self, seconds: float, interrupt: asyncio.Event | None = None) -> bool:
+        """Wait. True when the time is over, False as soon as ``interrupt`` is set."""
+        if interrupt is None:
+            await self.clock.sleep(seconds)
+            return True
+        waits = {asyncio.ensure_future(self.clock.sleep(seconds)), asyncio.ensure_future(interrupt.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return not interrupt.is_set()
+
+    async def sleep_until(self, when: datetime) -> None:
+        """Wait for a time of day. Looks at the wall clock every 30 s, so it stays right when the clock is set.
+
+        Raises ValueError if ``when`` has no time zone.
+        """
+        if when.tzinfo is None:
+            raise ValueError("sleep_until needs a time with a zone: build it from context.now()")
+        # Timestamps, since subtracting two times of one zone ignores a change to summer time between them.
+        while (left := when.timestamp() - self.clock.now().timestamp()) > 0:
+            await self.clock.sleep(min(left, RECHECK_S))
+
+    # work
+
+    def spawn(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[None]:
+        """Run a coroutine in the background until the plugin stops, which cancels it.
+
+        If it crashes, that is logged and shown in the plugin's status; the daemon goes on.
+        """
+        if self._closed:
+            work.close()
+            raise RuntimeError(f"plugin {self.name} has stopped: it cannot spawn {name}")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            work.close()
+            raise RuntimeError("spawn needs the event loop: call it from an async function") from None
+        task = loop.create_task(self._guard(work, name), name=f"{self.name}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step: it was never awaited
+        return task
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function on a thread and give its result. Cancelling gives up the wait, not the function."""
+        return await self._threads.run(partial(function, *args, **kwargs))
+
+    # state
+
+    @property
+    def folder(self) -> Path:
+        """A folder for the plugin's own files, made at first use, closed to other users. From any thread."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder
+
+    def database(self) -> Database:
+        """The plugin's own database, opened at first use; see :class:`Database` for the rule. From any thread."""
+        with self._database_lock:
+            if self._closed:
+                raise RuntimeError(f"plugin {self.name} has stopped: its database is closed")
+            if self._database is None:
+                self._database = Database(self.folder / "plugin.sqlite3")
+            return self._database
+
+    # sound
+
+    def ring(self, title: str, on_dismissed: Callable[[], object] | None = None, *, limit_s: float = 60.0) -> Ring:
+        """Play the alert sound until the user reacts, :meth:`Ring.stop`, or the limit.
+
+        title: what rings, for the screen and the log, such as "pasta timer".
+        on_dismissed: called on the event loop when the user has reacted.
+        limit_s: seconds of sound; counted from the first, which waits for a conversation to end.
+        """
+        ring = Ring(
+            AlertId(f"{self.name}-{next(self._ring_numbers)}"),
+            title,
+            asyncio.get_running_loop(),
+            partial(self._ring_ended, on_dismissed=on_dismissed),
+        )
+        self.spawn(self._limit(ring, limit_s), f"limit of the {title} ring")
+        self._rings[ring.alert] = ring
+        self._ringer.start(ring.alert, title, ring._begun.set, partial(ring._end, RingEnd.DISMISSED))
+        return ring
+
+    async def _limit(self, ring: Ring, limit_s: float) -> None:
+        await self.sleep(UNHEARD_LIMIT_S, ring._begun)
+        if ring._begun.is_set():
+            await self.sleep(limit_s, ring._over)
+        ring._end(RingEnd.LIMIT)
+
+    def _ring_ended(self, ring: Ring, on_dismissed: Callable[[], object] | None) -> None:
+        self._rings.pop(ring.alert, None)
+        if ring.ended is not RingEnd.DISMISSED:
+            self._ringer.stop(ring.alert)
+        elif on_dismissed is not None:
+            try:
+                on_dismissed()
+            except BaseException as error:  # a plugin's SystemExit must not end the daemon
+                self._crashed("on_dismissed", error)
+
+    # end
+
+    async def close(self, limit_s: float) -> None:
+        """For the registry: end tasks, rings and database. Returns after about ``limit_s``, whatever the tasks do."""
+        with self._database_lock:
+            self._closed = True
+        for ring in tuple(self._rings.values()):
+            ring._end(RingEnd.STOPPED)
+        for task in await end_tasks(self._tasks, limit_s):
+            self.logger.error("%s does not end; left behind", task.get_name())
+        if self._database is not None:
+            self._database.close()
+
+    async def _guard(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        try:
+            await work
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin's SystemExit must not end the daemon
+            self._crashed(name, error)
+
+    def _crashed(self, what: str, error: BaseException) -> None:
+        reason = f"{what} crashed: {fault(error)}"
+        self.logger.error("%s", reason)
+        self.logger.debug("%s", reason, exc_info=error)
+        self._on_crash(reason)

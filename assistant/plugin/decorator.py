@@ -1,0 +1,78 @@
+"""``@tool``: marks a function for the model. The marks are read by :mod:`assistant.tools.schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, overload
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS: Final = "__hearth_tool__"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOptions:
+    """What ``@tool`` was told; see there."""
+
+    name: str | None = None
+    sentences: tuple[str, ...] = ()
+    lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reply: str | None = None
+    time_limit_s: float | None = None
+
+
+@overload
+def tool(function: Function, /) -> Function: ...
+@overload
+def tool(
+    *,
+    sentences: Sequence[str] = (),
+    lists: Mapping[str, Mapping[str, str]] | None = None,
+    reply: str | None = None,
+    time_limit_s: float | None = None,
+    name: str | None = None,
+) -> Callable[[Function], Function]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    sentences: Sequence[str] = (),
+    lists: Mapping[str, Mapping[str, str]] | None = None,
+    reply: str | None = None,
+    time_limit_s: float | None = None,
+    name: str | None = None,
+) -> Any:
+    """Offer a function, or a method of a :class:`Plugin`, to the model. Used with or without arguments.
+
+    The parameters' type hints and the docstring become the tool's schema; they are checked when the plugin is
+    loaded. The function itself is returned unchanged, so it can be called and tested as it is.
+
+    An ``async def`` runs on the event loop and must not block; a plain ``def`` runs on a thread and may. The result
+    is a str, spoken as it is, or a dict, list, dataclass or None that the model gets as JSON; the key ``say`` then
+    holds the sentence for the offline brain. Raise ToolError to tell the user what went wrong.
+
+    sentences: how people say it, as hassil templates with parameters as slots ("set a timer for {n} {unit}").
+        Only the offline brain uses them; without sentences it cannot reach the tool by speech.
+    lists: the spoken forms of a slot where they differ from its values: ``{"unit": {"hours": "hour[s]"}}``.
+    reply: what the offline brain answers when the result has no ``say``; may hold ``{result}`` and parameters.
+    time_limit_s: seconds for one call, instead of the limit in the config.
+    name: what the model sees, instead of the function's name.
+    """
+    if function is not None and not callable(function):
+        raise TypeError("@tool takes its arguments by name, as in @tool(name=...)")
+    if isinstance(sentences, str):
+        raise TypeError("@tool: sentences is a list of templates, not one string")
+    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s)
+
+    def mark(target: Function) -> Function:
+        setattr(target, _OPTIONS, options)
+        return target
+
+    return mark if function is None else mark(function)
+
+
+def tool_options(function: object) -> ToolOptions | None:
+    """What ``@tool`` left on a function, or None if it is no tool."""
+    options = getattr(function, _OPTIONS, None)
+    return options if isinstance(options, ToolOptions) else None
