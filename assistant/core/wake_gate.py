@@ -1,0 +1,94 @@
+"""The wake gate: when scores of the wake-word detector are a hit.
+
+A hit needs enough of a word's latest scores at or over its threshold (patience), and no other hit shortly before
+(refractory): one utterance of the phrase scores high for several steps, and phrases that sound alike score together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from assistant.types import MIC_RATE, ms_to_samples
+
+
+@dataclass(frozen=True, slots=True)
+class WakeWordSettings:
+    """How sure the detector must be of one wake word.
+
+    threshold: a score from here on counts, 0 to 1.
+    patience: (n, m): n of the last m scores must count. The detector gives one score each 80 ms.
+    refractory_ms: time after a hit of this word in which no word gives a hit.
+    """
+
+    name: str
+    threshold: float = 0.5
+    patience: tuple[int, int] = (1, 1)
+    refractory_ms: int = 2000
+
+    def __post_init__(self) -> None:
+        needed, window = self.patience
+        if not 0.0 < self.threshold <= 1.0:
+            raise ValueError(f"{self.name}: threshold must be over 0 and at most 1")
+        if not 1 <= needed <= window:
+            raise ValueError(f"{self.name}: patience must be (n, m) with n at least 1 and at most m")
+        if self.refractory_ms < 0:
+            raise ValueError(f"{self.name}: refractory_ms must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class WakeHit:
+    """A wake word was heard. ``score`` is the one that decided, ``sample`` the position it was given for."""
+
+    name: str
+    score: float
+    sample: int
+
+
+class WakeGate:
+    """Turns scores into hits, in audio time. One thread at a time."""
+
+    def __init__(self, words: Iterable[WakeWordSettings]) -> None:
+        """Raises ValueError if two words have the same name."""
+        self._words: dict[str, WakeWordSettings] = {}
+        for word in words:
+            if word.name in self._words:
+                raise ValueError(f"wake word {word.name!r} is listed twice")
+            self._words[word.name] = word
+        self._latest = {name: deque[bool](maxlen=word.patience[1]) for name, word in self._words.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget scores and refractory: for a stream that begins anew, with indices of its own."""
+        self._deaf_until: int | None = None
+        self._forget_scores()
+
+    def feed(self, sample: int, scores: Mapping[str, float]) -> WakeHit | None:
+        """Take the scores of one step of the detector; ``sample`` (16 kHz) is one past the last that it heard.
+
+        When several words hit in one step, the highest score wins; among equals the first in the settings. After a
+        hit every word starts with a clean slate. Raises ValueError if the scores are not exactly those of the words
+        in the settings: a word that nobody scores would leave the assistant deaf without a sign.
+        """
+        if scores.keys() != self._words.keys():
+            raise ValueError(f"scores are for {sorted(scores)}, wake words are {sorted(self._words)}")
+        if self._deaf_until is not None and sample < self._deaf_until:
+            return None
+        hits = [name for name in self._words if self._counts(name, scores[name])]
+        if not hits:
+            return None
+        name = max(hits, key=lambda hit: scores[hit])  # max keeps the first of equals
+        self._deaf_until = sample + ms_to_samples(self._words[name].refractory_ms, MIC_RATE)
+        self._forget_scores()
+        return WakeHit(name, scores[name], sample)
+
+    def _counts(self, name: str, score: float) -> bool:
+        latest = self._latest[name]
+        latest.append(score >= self._words[name].threshold)
+        # The score of this very step must count as well, so that a hit is never told on the strength of the past.
+        return latest[-1] and sum(latest) >= self._words[name].patience[0]
+
+    def _forget_scores(self) -> None:
+        for latest in self._latest.values():
+            latest.clear()
