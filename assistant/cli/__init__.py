@@ -1,0 +1,94 @@
+"""The command line. This module imports no heavy library, so that ``--help`` and usage errors come at once.
+
+Each command is a module with a ``main(options) -> int``. Errors that a user can cause are HearthErrors: one line on
+standard error, and the exit status of the error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from assistant import __version__
+from assistant.errors import EXIT_OK, HearthError
+
+_EPILOG = """\
+examples:
+  assistant run                                listen on this machine's microphone
+  assistant ask "what time is it"              one request in writing
+  assistant ask "set a timer for 5 minutes" --out answer.wav
+  assistant check-config                       is config.yaml right?
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, with help texts."""
+    parser = argparse.ArgumentParser(
+        prog="assistant",
+        description="Hearth: an always-on voice assistant for the home.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hearth-assistant {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", "listen and answer until stopped")
+    run.add_argument("--events", type=Path, metavar="FILE", help="write what happens as JSON lines (holds what is said)")
+    run.add_argument("--mic", metavar="DEVICE", help="microphone: a name, wav:FILE, or wav:- for standard input")
+    run.add_argument("--speaker", metavar="DEVICE", help="speaker: a name, wav:FILE, or none")
+
+    ask = _command(commands, "ask", "send one written request and hear the answer")
+    ask.add_argument("text", help='the request, such as "what time is it"')
+    ask.add_argument("--out", type=Path, metavar="WAV", help="write the spoken answer to a file, and play nothing")
+    ask.add_argument("--quiet", action="store_true", help="do not play the answer, only print it")
+
+    _command(commands, "check-config", "check the configuration and print what is in force")
+    devices = commands.add_parser("devices", help="list microphones and speakers")
+    devices.set_defaults(module="devices")
+
+    tools = commands.add_parser("tools", help="list the tools, or call one")
+    actions = tools.add_subparsers(dest="action", metavar="ACTION", required=True)
+    tools_list = _command(actions, "list", "list plugins and their tools", module="tools")
+    tools_list.add_argument("--json", action="store_true", help="print JSON")
+    call = _command(actions, "call", "call one tool", module="tools")
+    call.add_argument("name", help="the tool's name")
+    call.add_argument("--json", dest="arguments", default="{}", metavar="JSON", help="its arguments (default: {})")
+
+    serve = _command(commands, "serve", "run the embedded realtime server alone")
+    serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
+    serve.add_argument("--until-eof", action="store_true", help="end when standard input closes")
+
+    demo = commands.add_parser("demo", help="run the daemon in a simulated kitchen, without a sound card")
+    demo.add_argument("--out", type=Path, default=Path("build/demo"), metavar="FOLDER", help="where the recordings go")
+    demo.set_defaults(module="demo")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_text: str, module: str | None = None
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the config file (default: the first one found)")
+    parser.set_defaults(module=module or name.replace("-", "_"))
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, run the command, and turn what a user can cause into one line and an exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        module = importlib.import_module(f"assistant.cli.{options.module}")
+        status: int = module.main(options)
+    except HearthError as error:
+        print(f"assistant: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us has gone; Python must not complain about it at exit
+        return EXIT_OK
+    return status

@@ -471,7 +471,8 @@ class Conversation:
             self._stopping |= self._playing
             self._playing = {}
             self._out.append(do.StopPlayback())
-        self._late_calls |= turn.calls
+        if self._link is not Link.DOWN:
+            self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
         self._turn = None
         self._out.append(do.EndTurn(turn.id, outcome, detail))

@@ -1,7 +1,8 @@
 """One realtime session: one socket, one owner.
 
 The owner awaits :meth:`RealtimeSession.run` in a task and calls the other methods from the same event loop. What is
-said before the session is ready waits in the outbox and goes out in order as soon as it is.
+said before the session is ready waits in the outbox and goes out in order as soon as it is. What is said to a session
+that is over is dropped.
 
 Cancelling ``run`` closes the socket; what was in the outbox is lost, and no SessionLost is reported.
 """
@@ -114,6 +115,7 @@ class RealtimeSession:
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
         self._closing = False
+        self._over = False
         self._ids = itertools.count(1)
         self._creates: set[str] = set()
         self._offline_tools = False
@@ -123,8 +125,9 @@ class RealtimeSession:
 
     def append(self, pcm: bytes) -> None:
         """Send microphone audio: 24 kHz int16 mono."""
-        self._pending_audio += len(pcm)
-        self._put(rt.AppendAudio(pcm))
+        if not self._over:
+            self._pending_audio += len(pcm)
+            self._put(rt.AppendAudio(pcm))
 
     def commit(self) -> None:
         self._put(rt.CommitAudio())
@@ -160,8 +163,9 @@ class RealtimeSession:
         self._wake.set()
 
     def _put(self, event: rt.ClientEvent) -> None:
-        self._outbox.append(event)
-        self._wake.set()
+        if not self._over:
+            self._outbox.append(event)
+            self._wake.set()
 
     # --- the life of the socket -------------------------------------------------------------------------------------
 
@@ -175,6 +179,9 @@ class RealtimeSession:
             loss = None if self._closing else Loss(Failure.CONNECT, f"{self._where}: closed")
         except Exception as error:
             loss = None if self._closing else self._explain(error)
+        finally:
+            self._over = True
+            self._outbox.clear()
         if loss is not None:
             log.warning("session lost: %s", loss.message)
             self._emit(ev.SessionLost(self._now(), self.number, loss.failure, loss.retry_after))

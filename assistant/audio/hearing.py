@@ -1,0 +1,56 @@
+"""From analysed frames to conversation events: wake gate, endpointing and uplink gate, on the event loop.
+
+All decisions are made in audio time (sample positions); ``at`` only says when they were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from assistant.audio.analysis import Heard
+from assistant.audio.uplink import Uplink
+from assistant.core import events as ev
+from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
+from assistant.core.events import Event
+from assistant.core.wake_gate import WakeGate
+from assistant.types import MIC_RATE, ms_to_samples
+
+
+class Hearing:
+    """Owns what is decided about microphone audio. ``emit`` takes the events; ``now`` is the loop's clock."""
+
+    def __init__(
+        self,
+        wake_gate: WakeGate,
+        endpointer: Endpointer,
+        uplink: Uplink,
+        emit: Callable[[Event], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._wake_gate = wake_gate
+        self._endpointer = endpointer
+        self.uplink = uplink
+        self._emit = emit
+        self._now = now
+
+    def hear(self, heard: Heard) -> None:
+        """Take the next analysed frame."""
+        frame = heard.frame
+        self.uplink.hear(frame)  # first: an event of this frame may open the gate, and then wants it in the ring
+        hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
+        if hit is not None:
+            self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))
+        match self._endpointer.hear(frame.start, heard.speech):
+            case SpeechStart() as start:
+                self._emit(ev.SpeechStarted(self._now(), start.sample))
+            case SpeechStop() as stop:
+                reason = ev.StopReason(stop.reason)
+                self._emit(ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, reason))
+            case None:
+                pass
+
+    def expect(self, expect: Expect, since: int | None, delay_ms: int) -> None:
+        """Tell endpointing what to expect, from a sample on or from now plus a delay."""
+        if since is None:
+            since = self.uplink.position + ms_to_samples(delay_ms, MIC_RATE)
+        self._endpointer.expect(expect, since)

@@ -1,0 +1,96 @@
+"""What happened, as JSON lines and for subscribers: every event and command of the conversation, without its audio.
+
+The journal holds what was said. It is written only where the owner asked for it (``log.events_file`` or ``--events``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias
+
+from assistant.core.commands import Command, Listen
+from assistant.core.conversation import State
+from assistant.core.events import Event, Tick
+
+Entry: TypeAlias = Mapping[str, Any]
+Subscriber: TypeAlias = Callable[[Entry], None]
+
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+class Journal:
+    """Passes entries on.
+
+    An entry has ``at`` (seconds, monotonic), ``kind`` (event, command, state or note) and ``name``.
+    """
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Send every entry from now on to ``subscriber``, on the event loop. It must not raise."""
+        self._subscribers.append(subscriber)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens: if not, nothing needs to be described."""
+        return bool(self._subscribers)
+
+    def event(self, event: Event) -> None:
+        if self.wanted and not isinstance(event, Tick):
+            fields = _describe(event)
+            self._publish({"at": round(fields.pop("at"), 4), "kind": "event", "name": _name(event), **fields})
+
+    def command(self, command: Command, at: float) -> None:
+        if self.wanted and not isinstance(command, Listen):
+            self._publish({"at": round(at, 4), "kind": "command", "name": _name(command), **_describe(command)})
+
+    def state(self, state: State, at: float) -> None:
+        self._publish({"at": round(at, 4), "kind": "state", "name": state.value})
+
+    def note(self, name: str, at: float, **fields: Any) -> None:
+        """Anything else worth keeping, such as the counters of a session."""
+        self._publish({"at": round(at, 4), "kind": "note", "name": name, **fields})
+
+    def _publish(self, entry: Entry) -> None:
+        for subscriber in self._subscribers:
+            subscriber(entry)
+
+
+class JournalFile:
+    """Writes entries to a file of JSON lines (mode 0600), flushed line by line so that others can follow it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file: TextIO = open(descriptor, "w", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
+
+    def __call__(self, entry: Entry) -> None:
+        if not self._file.closed:
+            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _name(value: object) -> str:
+    return _WORD_START.sub("_", type(value).__name__).lower()
+
+
+def _describe(value: Event | Command) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if isinstance(item, bytes):
+            described["bytes"] = len(item)
+        elif isinstance(item, Enum):
+            described[field.name] = item.value
+        else:
+            described[field.name] = item
+    return described

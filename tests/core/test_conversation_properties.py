@@ -1,0 +1,268 @@
+"""Random orders of events, likely and unlikely, against what must always hold."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from assistant.core import commands as do
+from assistant.core import events as ev
+from assistant.core.conversation import BargeIn, Conversation, ConversationSettings, FollowUp, Link, State
+from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
+
+RESPONSES = st.sampled_from([ResponseId(f"r{number}") for number in range(4)])
+ITEMS = st.sampled_from([ItemId(f"i{number}") for number in range(4)])
+CALLS = st.sampled_from([CallId(f"c{number}") for number in range(6)])
+ALERTS = st.sampled_from([AlertId("a1"), AlertId("a2")])
+
+
+class House(RuleBasedStateMachine):
+    """A world around one conversation: a server, a speaker, tools and people who do anything at any time.
+
+    The server here is a right one (it begins a response only for a create, or for its own turn detection); stale and
+    invented events come on top of it.
+    """
+
+    @initialize(
+        barge_in=st.sampled_from(BargeIn),
+        follow_up=st.sampled_from(FollowUp),
+        server=st.booleans(),
+        rounds=st.integers(1, 3),
+    )
+    def begin(self, barge_in: BargeIn, follow_up: FollowUp, server: bool, rounds: int) -> None:
+        self.conversation = Conversation(
+            ConversationSettings(
+                barge_in=barge_in, follow_up=follow_up, server_turn_detection=server, max_tool_rounds=rounds
+            )
+        )
+        self.server = server
+        self.at = 0.0
+        self.session = 0
+        self.creates = 0  # sent and not yet answered by created or refused
+        self.active: ResponseId | None = None
+        self.cancelled = False
+        self.serial = 0
+        self.open_turn = TurnId(0)
+        self.ran: set[CallId] = set()
+        self.owner = TurnId(0)
+        self.create_owner = TurnId(0)
+        self.ringing: set[AlertId] = set()
+
+    def send(self, event: Event) -> None:
+        for command in self.conversation.handle(event):
+            self.check(command)
+
+    def check(self, command: do.Command) -> None:
+        match command:
+            case do.BeginTurn(turn):
+                assert self.open_turn == 0, "a turn begins while another one is open"
+                self.open_turn = turn
+            case do.EndTurn(turn):
+                assert turn == self.open_turn, "only the open turn can end"
+                self.open_turn = TurnId(0)
+                self.cancelled = self.active is not None
+            case do.OpenSession(session):
+                assert session > self.session
+                self.session, self.creates, self.active = session, 0, None
+            case do.CloseSession(session):
+                assert session == self.session
+                self.creates, self.active = 0, None
+            case do.CreateResponse():
+                assert self.creates == 0 and self.active is None, "two responses at a time"
+                assert self.open_turn, "nobody asked"
+                self.creates = 1
+                self.create_owner = self.open_turn
+            case do.CancelResponse(response):
+                assert response == self.active
+                self.cancelled = True
+            case do.Play():
+                assert self.open_turn and self.owner == self.open_turn and not self.cancelled, (
+                    "audio of a dead response"
+                )
+            case do.OpenUplink(turn) | do.CloseUplink(turn) | do.ReplayUplink(turn):
+                assert turn == self.open_turn, "audio leaves outside a turn"
+            case do.RunTool(turn, call):
+                assert turn == self.open_turn
+                assert (turn, call) not in self.ran, "a call runs twice"
+                self.ran.add((turn, call))
+            case do.StartAlert(alert):
+                assert self.open_turn == 0, "ringing into a conversation"
+                self.ringing.add(alert)
+            case _:
+                pass
+
+    # --- people ---
+
+    @rule(seconds=st.floats(0, 30))
+    def time_passes(self, seconds: float) -> None:
+        until = self.at + seconds
+        while (deadline := self.conversation.deadline) is not None and deadline <= until:
+            self.at = max(self.at, deadline)
+            self.send(ev.Tick(self.at))
+        self.at = until
+
+    @rule()
+    def early_tick(self) -> None:
+        self.send(ev.Tick(self.at))
+
+    @rule()
+    def wake(self) -> None:
+        self.send(ev.Woken(self.at, "alexa", 0.9, 1000))
+
+    @rule()
+    def speech_starts(self) -> None:
+        self.send(ev.SpeechStarted(self.at, 900))
+
+    @rule(reason=st.sampled_from(StopReason))
+    def speech_stops(self, reason: StopReason) -> None:
+        self.send(ev.SpeechStopped(self.at, 9000, 8000, reason))
+
+    @rule()
+    def text(self) -> None:
+        self.send(ev.TextSubmitted(self.at, "hello"))
+
+    @rule()
+    def stop(self) -> None:
+        self.send(ev.StopRequested(self.at))
+
+    @rule(alert=ALERTS)
+    def alert(self, alert: AlertId) -> None:
+        self.send(ev.AlertRaised(self.at, alert, "tea"))
+
+    @rule(alert=ALERTS)
+    def alert_ends(self, alert: AlertId) -> None:
+        self.send(ev.AlertEnded(self.at, alert))
+
+    # --- the session ---
+
+    @rule(back=st.sampled_from([0, 0, 0, 1]))
+    def ready(self, back: int) -> None:
+        self.send(ev.SessionReady(self.at, self.session - back))
+
+    @rule(failure=st.sampled_from(Failure), back=st.sampled_from([0, 0, 1]), wait=st.none() | st.floats(0, 100))
+    def lost(self, failure: Failure, back: int, wait: float | None) -> None:
+        if back == 0:
+            self.creates, self.active = 0, None
+        self.send(ev.SessionLost(self.at, self.session - back, failure, wait))
+
+    @rule()
+    def server_hears_the_end(self) -> None:
+        self.send(ev.ServerSpeechStopped(self.at, self.session))
+
+    def _begin_response(self, owner: TurnId) -> None:
+        self.serial += 1
+        self.active = ResponseId(f"live{self.serial}")
+        unwanted = owner != self.open_turn or owner == 0
+        self.cancelled = False
+        self.owner = owner
+        self.send(ev.ResponseCreated(self.at, self.session, self.active))
+        assert self.cancelled == unwanted, "a response that nobody wants is cancelled as soon as it exists"
+
+    @precondition(lambda self: self.creates)
+    @rule()
+    def create_is_answered(self) -> None:
+        self.creates = 0
+        self._begin_response(self.create_owner)
+
+    @precondition(lambda self: self.server and not self.creates and not self.active and self.open_turn)
+    @rule()
+    def server_answers_by_itself(self) -> None:
+        if self.conversation.link is Link.DOWN:
+            return
+        adopted = self.conversation.state is State.THINKING
+        self._begin_response(self.open_turn if adopted else TurnId(0))
+
+    @precondition(lambda self: self.creates)
+    @rule()
+    def create_is_refused(self) -> None:
+        self.creates = 0
+        self.send(ev.ResponseRefused(self.at, self.session, busy=False))
+
+    @precondition(lambda self: self.active)
+    @rule(item=ITEMS, size=st.integers(1, 200_000))
+    def audio(self, item: ItemId, size: int) -> None:
+        self.send(ev.AnswerAudio(self.at, self.active, item, bytes(size * 2)))
+
+    @precondition(lambda self: self.active)
+    @rule(item=ITEMS)
+    def audio_done(self, item: ItemId) -> None:
+        self.send(ev.AnswerAudioDone(self.at, self.active, item))
+
+    @precondition(lambda self: self.active)
+    @rule(call=CALLS)
+    def call(self, call: CallId) -> None:
+        self.send(ev.ToolCalled(self.at, self.active, call, "clock_time", "{}"))
+
+    @precondition(lambda self: self.active)
+    @rule(status=st.sampled_from(ResponseStatus))
+    def response_ends(self, status: ResponseStatus) -> None:
+        response, self.active = self.active, None
+        self.send(ev.ResponseDone(self.at, response, status))
+
+    # --- what nobody asked for ---
+
+    @rule(response=RESPONSES, item=ITEMS)
+    def stale_audio(self, response: ResponseId, item: ItemId) -> None:
+        before = self.owner
+        self.owner = TurnId(-1)  # nothing of it may be played
+        self.send(ev.AnswerAudio(self.at, response, item, bytes(960)))
+        self.owner = before
+
+    @rule(response=RESPONSES, call=CALLS)
+    def stale_call(self, response: ResponseId, call: CallId) -> None:
+        ran = len(self.ran)
+        self.send(ev.ToolCalled(self.at, response, call, "clock_time", "{}"))
+        assert len(self.ran) == ran
+
+    @rule(response=RESPONSES, status=st.sampled_from(ResponseStatus))
+    def stale_end(self, response: ResponseId, status: ResponseStatus) -> None:
+        self.send(ev.ResponseDone(self.at, response, status))
+
+    @rule(response=RESPONSES, item=ITEMS)
+    def text_delta(self, response: ResponseId, item: ItemId) -> None:
+        self.send(ev.AnswerText(self.at, self.active or response, item, "How long?"))
+
+    # --- tools and speaker ---
+
+    @rule(call=CALLS)
+    def tool_ends(self, call: CallId) -> None:
+        self.send(ev.ToolFinished(self.at, call, '"ok"'))
+
+    @rule(item=ITEMS)
+    def playback_starts(self, item: ItemId) -> None:
+        self.send(ev.PlaybackStarted(self.at, item))
+
+    @rule(item=ITEMS, ms=st.integers(0, 100_000), interrupted=st.booleans())
+    def playback_stops(self, item: ItemId, ms: int, interrupted: bool) -> None:
+        self.send(ev.PlaybackStopped(self.at, item, Milliseconds(ms), interrupted))
+
+    # --- what must always hold ---
+
+    @invariant()
+    def every_state_but_idle_has_a_deadline(self) -> None:
+        if self.conversation.state is not State.IDLE:
+            assert self.conversation.deadline is not None
+
+    @invariant()
+    def a_turn_is_open_exactly_while_the_state_says_so(self) -> None:
+        busy = self.conversation.state in (State.LISTENING, State.THINKING, State.SPEAKING)
+        assert busy == (self.open_turn != 0) == (self.conversation.turn != 0)
+
+    def teardown(self) -> None:
+        """Left alone, whatever happened, it comes to rest: no turn, no session, no deadline."""
+        if not hasattr(self, "conversation"):
+            return
+        for _ in range(50):
+            if (deadline := self.conversation.deadline) is None:
+                break
+            self.at = max(self.at, deadline)
+            self.send(ev.Tick(self.at))
+        assert self.conversation.state is State.IDLE
+        assert self.conversation.link is Link.DOWN
+        assert self.conversation.deadline is None
+
+
+House.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestHouse = House.TestCase
