@@ -47,3 +47,12 @@ class Database(sqlite3.Connection):
             return super().__exit__(kind, error, trace)
         finally:
             self._turn.release()
+
+    def close(self) -> None:
+        """For the context. Waits a little for another thread's transaction; one that never ends is left to the
+        operating system, and SQLite rolls it back at the next start."""
+        if self._turn.acquire(timeout=0.5):
+            try:
+                super().close()
+            finally:
+                self._turn.release()

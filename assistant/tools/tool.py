@@ -1,0 +1,107 @@
+"""One tool as the registry knows it, and how the model and the offline brain are told of it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from assistant.errors import PluginLoadError
+from assistant.plugin import ToolOptions
+from assistant.tools.schema import ToolSchema, build_schema
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what the realtime API takes
+_SLOT: Final = re.compile(r"\{([^{}]*)\}")
+_CLOSERS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model can call."""
+
+    name: str
+    plugin: str
+    function: Callable[..., Any]
+    method: bool
+    """The function is a method: it needs its plugin's instance as first argument."""
+    schema: ToolSchema
+    options: ToolOptions
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.function)
+
+    def spec(self, offline: bool) -> dict[str, Any]:
+        """The tool for ``session.update``. ``offline``: with what the offline brain needs, which no cloud knows."""
+        spec: dict[str, Any] = {
+            "type": "function",
+            "name": self.name,
+            "description": self.schema.description,
+            "parameters": self.schema.parameters,
+        }
+        if offline and self.options.sentences:
+            extra: dict[str, Any] = {"sentences": list(self.options.sentences)}
+            if self.options.lists:
+                extra["lists"] = {slot: dict(forms) for slot, forms in self.options.lists.items()}
+            if self.options.reply is not None:
+                extra["reply"] = self.options.reply
+            spec["x-offline"] = extra
+        return spec
+
+
+def build_tool(function: Callable[..., Any], options: ToolOptions, *, plugin: str, file: str, method: bool) -> Tool:
+    """Check a decorated function and make a tool of it. Raises PluginLoadError naming file, function and spot."""
+    own_name: str = getattr(function, "__name__", "tool")
+    where = f"{file}: {own_name}"
+    name = options.name or own_name
+    if not _NAME.fullmatch(name):
+        raise PluginLoadError(f"{where}: the name {name!r} may only hold letters, digits, _ and - (at most 64)")
+    if options.time_limit_s is not None and not options.time_limit_s > 0:
+        raise PluginLoadError(f"{where}: time_limit_s must be more than 0")
+    schema = build_schema(function, method=method, where=where)
+    _check_offline(options, schema.parameters, where)
+    return Tool(name, plugin, function, method, schema, options)
+
+
+def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: str) -> None:
+    known = parameters["properties"]
+    for sentence in options.sentences:
+        spot = f"{where}: sentence {sentence!r}"
+        _check_brackets(sentence, spot)
+        slots = {slot.rpartition(":")[2] for slot in _SLOT.findall(sentence)}
+        if unknown := sorted(slots - set(known)):
+            raise PluginLoadError(f"{spot}: {{{unknown[0]}}} is not a parameter of the function")
+        if missing := [name for name in parameters["required"] if name not in slots]:
+            raise PluginLoadError(f"{spot}: it must hold {{{missing[0]}}}, or give {missing[0]} a default")
+    for slot, forms in options.lists.items():
+        if slot not in known:
+            raise PluginLoadError(f"{where}: lists: {slot} is not a parameter of the function")
+        for spoken in forms.values():
+            _check_brackets(spoken, f"{where}: lists: {slot}: {spoken!r}")
+    for slot in _reply_slots(options.reply or "", where):
+        if slot != "result" and slot not in known:
+            raise PluginLoadError(f"{where}: reply: {{{slot}}} is neither 'result' nor a parameter")
+
+
+def _reply_slots(reply: str, where: str) -> list[str]:
+    try:
+        return [slot for _, slot, _, _ in string.Formatter().parse(reply) if slot is not None]
+    except ValueError as error:
+        raise PluginLoadError(f"{where}: reply: {error}") from None
+
+
+def _check_brackets(template: str, spot: str) -> None:
+    """Refuse an unbalanced template here, with its place; hassil would only meet it in the offline brain."""
+    if not template.strip():
+        raise PluginLoadError(f"{spot}: it is empty")
+    stack = []
+    for character in template:
+        if character in _CLOSERS.values():
+            stack.append(character)
+        elif character in _CLOSERS and (not stack or stack.pop() != _CLOSERS[character]):
+            raise PluginLoadError(f"{spot}: the brackets do not fit: {character!r} closes nothing")
+    if stack:
+        raise PluginLoadError(f"{spot}: the brackets do not fit: {stack[-1]!r} is never closed")
