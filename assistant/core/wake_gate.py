@@ -86,8 +86,7 @@ class WakeGate:
     def _counts(self, name: str, score: float) -> bool:
         latest = self._latest[name]
         latest.append(score >= self._words[name].threshold)
-        # The score of this very step must count as well, so that a hit is never told on the strength of the past.
-        return latest[-1] and sum(latest) >= self._words[name].patience[0]
+        return sum(latest) >= self._words[name].patience[0]
 
     def _forget_scores(self) -> None:
         for latest in self._latest.values():

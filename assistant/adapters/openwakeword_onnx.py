@@ -1,0 +1,226 @@
+"""Wake words: openWakeWord's models in plain onnxruntime sessions.
+
+Four networks in a row, each step (80 ms) once: audio -> mel spectrogram -> embedding of the last 760 ms -> one score
+per wake word from the last embeddings (16, for most words: 1.96 s of audio). Mel and embedding are shared by all words.
+
+The scores equal those of ``openwakeword.Model`` 0.4.0 (https://github.com/dscripka/openWakeWord, Apache-2.0) step by
+step, so what is known about its models holds here. The tests compare the two. What has to be copied for that:
+
+- Each step the mel model sees the 1280 new samples and 480 before them (the first step has none before), never more:
+  its output depends on the loudest sound in what it sees.
+- It starts with mel frames of 1.0 and with embeddings of silence, and its first 5 steps score 0.
+
+``openwakeword`` itself is never imported; see :mod:`assistant.adapters.openwakeword_models`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from assistant.adapters.openwakeword_models import (
+    EMBEDDING_MODEL,
+    MEL_MODEL,
+    WakeModel,
+    bundled_wake_words,
+    find_wake_model,
+    models_folder,
+    wake_phrase,
+    wake_word_name,
+)
+from assistant.errors import ModelLoadError
+from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+__all__ = ["STEP_SAMPLES", "OpenWakeWordDetector", "bundled_wake_words", "wake_phrase", "wake_word_name"]
+
+STEP_FRAMES: Final = 4
+STEP_SAMPLES: Final = STEP_FRAMES * FRAME_SAMPLES
+"""Samples per step of the models: 80 ms."""
+
+_OVERLAP: Final = 480  # samples before a step that the mel model sees again
+_MEL_FRAMES: Final = 76  # mel frames of 10 ms that make one embedding
+_MEL_BINS: Final = 32
+_EMBEDDING: Final = 96  # numbers in an embedding
+_SILENT_STEPS: Final = 5  # at the beginning of a stream nothing is scored
+
+_Floats = npt.NDArray[np.float32]
+
+
+class OpenWakeWordDetector:
+    """Scores wake words on a stream of 20 ms frames, each 80 ms. Used from one thread at a time.
+
+    words: bundled names ("hey_jarvis") or paths of custom ``.onnx`` files.
+
+    A model with several outputs, such as "timer" (one for each length), is one wake word: its score is the highest of
+    the phrases that the model names. Raises ModelLoadError, in one line, for a word that cannot be loaded.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        models = [find_wake_model(word) for word in words]
+        self.names = _unique_names(models)
+        folder = models_folder()
+        self._mel = _Network(folder / MEL_MODEL)
+        self._embedding = _Network(folder / EMBEDDING_MODEL)
+        self._words = [_Word.load(model) for model in models]
+        self._audio = np.zeros(_OVERLAP + STEP_SAMPLES, np.float32)
+        self._mel_frames = np.empty((_MEL_FRAMES, _MEL_BINS), np.float32)
+        self._embeddings = np.empty((max(word.window for word in self._words), _EMBEDDING), np.float32)
+        self._silence = self._embed_silence()
+        self.reset()
+
+    def process(self, pcm: bytes) -> Mapping[str, float] | None:
+        """Take one 20 ms frame; give the scores (0 to 1, by name) if it completed a step, else None."""
+        if len(pcm) != FRAME_BYTES:
+            raise ValueError(f"wake words take frames of {FRAME_MS} ms ({FRAME_BYTES} bytes), not of {len(pcm)} bytes")
+        self._audio[self._filled : self._filled + FRAME_SAMPLES] = np.frombuffer(pcm, np.dtype("<i2"))
+        self._filled += FRAME_SAMPLES
+        if self._filled < len(self._audio):
+            return None
+        return self._step()
+
+    def reset(self) -> None:
+        """Forget all audio heard so far, as if new."""
+        self._steps = 0
+        self._filled = _OVERLAP
+        self._mel_frames.fill(1.0)
+        self._embeddings[:] = self._silence
+
+    def _step(self) -> dict[str, float]:
+        heard = self._audio if self._steps else self._audio[_OVERLAP:]
+        _push(self._mel_frames, self._mel_of(heard))
+        _push(self._embeddings, self._embedding_of(self._mel_frames))
+        self._audio[:_OVERLAP] = self._audio[-_OVERLAP:]
+        self._filled = _OVERLAP
+        self._steps += 1
+        if self._steps <= _SILENT_STEPS:
+            return dict.fromkeys(self.names, 0.0)
+        return {word.name: word.score(self._embeddings) for word in self._words}
+
+    def _mel_of(self, audio: _Floats) -> _Floats:
+        # The scale and offset bring the mel model close to the one that the embedding was trained with.
+        return self._mel.run(audio[np.newaxis]).reshape(-1, _MEL_BINS) / np.float32(10) + np.float32(2)
+
+    def _embedding_of(self, mel_frames: _Floats) -> _Floats:
+        return self._embedding.run(mel_frames[np.newaxis, :, :, np.newaxis]).reshape(1, _EMBEDDING)
+
+    def _embed_silence(self) -> _Floats:
+        silent_frame = self._mel_of(np.zeros(STEP_SAMPLES, np.float32))[:1]
+        return self._embedding_of(np.repeat(silent_frame, _MEL_FRAMES, axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """The last network of a wake word. ``phrases`` are the outputs that count."""
+
+    name: str
+    network: _Network
+    window: int
+    phrases: tuple[int, ...]
+
+    @classmethod
+    def load(cls, model: WakeModel) -> _Word:
+        network = _Network(model.path)
+        match network.input_shape:
+            case [_, int(window), 96] if window > 0:
+                pass
+            case shape:
+                raise ModelLoadError(
+                    f"{model.path}: not an openWakeWord model: its input is {shape}, not [1, N, {_EMBEDDING}]"
+                )
+        return cls(model.name, network, window, _phrases(model.path, network))
+
+    def score(self, embeddings: _Floats) -> float:
+        scores = self.network.run(embeddings[np.newaxis, -self.window :])[0]
+        return max(float(scores[phrase]) for phrase in self.phrases)
+
+
+def _phrases(path: Path, network: _Network) -> tuple[int, ...]:
+    """The outputs that stand for a phrase. With several, openWakeWord names them in the output's own name, as
+    ``{"1": "1_minute_timer", ...}``; the one that is left out means "nothing of these"."""
+    match network.output_shape:
+        case [_, 1]:
+            return (0,)
+        case [_, int(outputs)]:
+            pass
+        case shape:
+            raise ModelLoadError(f"{path}: not an openWakeWord model: its output is {shape}, not [1, N]")
+    try:
+        phrases = tuple(sorted(int(number) for number in json.loads(network.output_name)))
+    except (ValueError, TypeError):
+        phrases = ()
+    if not phrases or not all(0 <= phrase < outputs for phrase in phrases):
+        raise ModelLoadError(
+            f"{path}: has {outputs} outputs and does not say which are phrases;"
+            ' export it with an output named like {"1": "first_phrase"}'
+        )
+    return phrases
+
+
+class _Network:
+    """One ONNX file with one input and one output, on the thread that calls it."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = _open_session(path)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
+            raise ModelLoadError(f"{path}: not an openWakeWord model: it must have one float input and one output")
+        self._input: str = inputs[0].name
+        self.input_shape: list[int | str | None] = inputs[0].shape
+        self.output_name: str = outputs[0].name
+        self.output_shape: list[int | str | None] = outputs[0].shape
+        self._outputs = [self.output_name]
+
+    def run(self, values: _Floats) -> _Floats:
+        result: _Floats = self._session.run(self._outputs, {self._input: values})[0]
+        return result
+
+
+def _open_session(path: Path) -> InferenceSession:
+    try:
+        import onnxruntime  # here: it takes 0.1 s and 20 MB, which a command like --help need not pay
+    except ImportError as error:
+        raise ModelLoadError(f"wake words need onnxruntime ({error}): pip install onnxruntime") from error
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), _session_options(onnxruntime), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime has a dozen unrelated classes for "cannot load"
+        reason = " ".join(str(error).split())
+        raise ModelLoadError(f"{path}: not a usable ONNX model, get it anew or export it again ({reason})") from error
+
+
+def _session_options(onnxruntime: Any) -> Any:
+    """One thread, little memory. The networks are so small that a second thread costs more than it brings."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = False  # the arena keeps the peak of each session for ever
+    options.log_severity_level = 4  # what goes wrong is raised
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _unique_names(models: Sequence[WakeModel]) -> tuple[str, ...]:
+    if not models:
+        raise ModelLoadError("no wake word is given")
+    names = tuple(model.name for model in models)
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelLoadError(f"two wake words are named {name!r}; rename one of the .onnx files")
+    return names
+
+
+def _push(buffer: _Floats, rows: _Floats) -> None:
+    """Append rows at the end of a buffer of fixed length, and drop as many of the oldest."""
+    buffer[: -len(rows)] = buffer[len(rows) :]
+    buffer[-len(rows) :] = rows
