@@ -1,0 +1,355 @@
+"""What the speaker plays next: one answer, and effects (earcons, alerts) on top of it.
+
+Time is the *position*: the number of samples pulled since the beginning, silence included. The answer is a queue of
+items that play one after another::
+
+    append(a) append(a) append(b) finish(a) finish(b)
+        |
+        v          pull(480) pull(480) ...
+    [ a a a | b b b ] --> + --> clip to 16 bit --> the device
+    [ wake earcon   ] --> +
+    [ alert, looped ] --> +
+
+An item begins with its first sample, and is over once it is finished and all of its samples were pulled; the next one
+then follows without a gap. An item that was stopped or is over takes no more audio: late deltas must never be heard.
+
+Nothing clicks: whenever the answer breaks off, a ramp of 5 ms leads down to silence, and after an underrun another one
+leads up again. Apart from these ramps every appended sample is played once, in order and unchanged (at volume 1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assistant.types import SPEAKER_RATE, ItemId, ms_to_samples
+
+LIMIT_MS: Final = 600_000
+"""Audio that may wait to be played. An answer of ten minutes is a mistake; the rest of it is dropped and counted."""
+
+LIMIT_ITEMS: Final = 256
+"""Items that may wait, and as many that are remembered after their end."""
+
+LIMIT_EFFECTS: Final = 16
+
+FADE_MS: Final = 5
+
+_HISTORY: Final = 10 * SPEAKER_RATE  # for how far back `played` knows; longer than any device holds samples
+
+_Samples: TypeAlias = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStarted:
+    """The item's first sample is the one at ``position``."""
+
+    item: ItemId
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFinished:
+    """The item is over, and ``position`` is one past its last sample. ``samples`` is its length."""
+
+    item: ItemId
+    position: int
+    samples: int
+
+
+Mark: TypeAlias = ItemStarted | ItemFinished
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The items that were cut off, in order; :meth:`Playout.played` tells how much of each was played."""
+
+    items: tuple[ItemId, ...]
+
+
+@dataclass(slots=True)
+class _Segment:
+    item: ItemId
+    chunks: deque[_Samples] = field(default_factory=deque)
+    queued: int = 0  # samples in `chunks`
+    pulled: int = 0
+    finished: bool = False
+    half: bytes = b""  # first byte of a sample whose second byte is still to come
+
+
+@dataclass(slots=True)
+class _Run:
+    """Samples of one item that were pulled without a break; positions."""
+
+    item: ItemId
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Clip:
+    """Sound that is mixed in; begins ``delay`` samples into the next pull."""
+
+    samples: _Samples
+    loop: bool = False
+    at: int = 0
+    delay: int = 0
+
+    def add_to(self, mix: NDArray[np.int32]) -> bool:
+        """Give ``mix`` its part. False when the clip is over."""
+        position, self.delay = self.delay, 0
+        while position < mix.size:
+            part = self.samples[self.at : self.at + mix.size - position]
+            mix[position : position + part.size] += part
+            position += part.size
+            self.at += part.size
+            if self.at == self.samples.size:
+                if not self.loop:
+                    return False
+                self.at = 0
+        return True
+
+
+class Playout:
+    """See the module's docstring. All PCM is 24 kHz int16 little endian mono. Not thread-safe: the owner locks.
+
+    position: samples pulled so far.
+    underruns: how often an item ran dry before it was finished.
+    dropped_samples: what was refused because of the limits.
+    """
+
+    def __init__(self, *, limit_ms: int = LIMIT_MS, fade_ms: float = FADE_MS) -> None:
+        self.position = 0
+        self.underruns = 0
+        self.dropped_samples = 0
+        self._limit = ms_to_samples(limit_ms, SPEAKER_RATE)
+        fade = ms_to_samples(fade_ms, SPEAKER_RATE)
+        self._ramp_down = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / (fade + 1))).astype(np.float32)
+        self._ramp_up = self._ramp_down[::-1]
+        self._segments: dict[ItemId, _Segment] = {}  # in the order of playing
+        self._ended: OrderedDict[ItemId, int] = OrderedDict()  # samples pulled of items that take no more audio
+        self._queued = 0
+        self._runs: deque[_Run] = deque()
+        self._marks: list[Mark] = []
+        self._effects: dict[str, _Clip] = {}
+        self._fading: list[_Clip] = []
+        self._last: int | None = None  # the answer's last sample, while it sounds without a break
+        self._rising = fade  # samples of the way up after an underrun that are done
+        self._volume = self._target_volume = 1.0
+
+    # --- the answer -------------------------------------------------------------------------------------------------
+
+    def append(self, item: ItemId, pcm: bytes) -> bool:
+        """Add audio to ``item``, which joins the end of the queue if it is new. Chunks may split a sample.
+
+        False if the item is over already, or if the limit is reached: then nothing of the chunk is kept.
+        """
+        segment = self._segments.get(item)
+        if item in self._ended or (segment is not None and segment.finished):
+            return False
+        if self._queued + len(pcm) // 2 > self._limit or (segment is None and len(self._segments) >= LIMIT_ITEMS):
+            self.dropped_samples += len(pcm) // 2
+            return False
+        if segment is None:
+            segment = self._segments[item] = _Segment(item)
+        pcm = segment.half + pcm
+        whole = len(pcm) & ~1
+        segment.half = pcm[whole:]
+        if whole:
+            segment.chunks.append(np.frombuffer(pcm, "<i2", count=whole // 2))
+            segment.queued += whole // 2
+            self._queued += whole // 2
+        return True
+
+    def finish(self, item: ItemId) -> None:
+        """No more audio will come for ``item``. Ignored for an item that is unknown or over."""
+        if segment := self._segments.get(item):
+            segment.finished = True
+            self._end_complete_items()
+
+    def stop(self) -> Stopped | None:
+        """Drop the whole answer; effects go on. None if there was nothing to drop."""
+        if not self._segments:
+            return None
+        if self._last is not None:
+            self._fade_out_answer()
+        stopped = Stopped(tuple(self._segments))
+        for segment in self._segments.values():
+            self._remember(segment)
+        self._segments.clear()
+        self._queued = 0
+        self._last = None
+        return stopped
+
+    def played(self, item: ItemId, before: int | None = None) -> int:
+        """How many samples of ``item`` lie before position ``before`` (default: all that were pulled).
+
+        ``before`` may reach back ten seconds. 0 for an item that is unknown or forgotten.
+        """
+        segment = self._segments.get(item)
+        count = segment.pulled if segment else self._ended.get(item, 0)
+        if before is not None:
+            for run in reversed(self._runs):
+                if run.end <= before:
+                    break
+                if run.item == item:
+                    count -= run.end - max(run.start, before)
+        return count
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    def play_effect(self, effect_id: str, pcm: bytes, *, loop: bool = False) -> bool:
+        """Mix ``pcm`` in from now on, once or until stopped. The same id again starts anew.
+
+        False if too many effects sound already.
+        """
+        samples = np.frombuffer(pcm, "<i2", count=len(pcm) // 2)
+        if not samples.size or (effect_id not in self._effects and len(self._effects) >= LIMIT_EFFECTS):
+            return False
+        self._effects[effect_id] = _Clip(samples, loop)
+        return True
+
+    def stop_effect(self, effect_id: str) -> None:
+        """Fade an effect out. Ignored if it does not sound."""
+        if clip := self._effects.pop(effect_id, None):
+            rest = clip.samples[clip.at : clip.at + self._ramp_down.size]
+            if clip.at:
+                self._fade(rest)
+
+    def set_volume(self, gain: float) -> None:
+        """Factor for everything, 0.0 to 1.0; reached within one fade."""
+        self._target_volume = min(max(gain, 0.0), 1.0)
+
+    # --- the device -------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Nothing sounds and nothing waits."""
+        return not (self._segments or self._effects or self._fading)
+
+    @property
+    def available(self) -> int:
+        """Samples that can be pulled before the sound pauses or ends. Looping effects do not count: they never end."""
+        answer = 0
+        for segment in self._segments.values():
+            answer += segment.queued
+            if not segment.finished:
+                break
+        clips = [*self._effects.values(), *self._fading]
+        return max([answer, *(clip.delay + clip.samples.size - clip.at for clip in clips if not clip.loop)])
+
+    def take_marks(self) -> list[Mark]:
+        """What happened to items since the last call, in order."""
+        marks, self._marks = self._marks, []
+        return marks
+
+    def pull(self, samples: int) -> bytes:
+        """The next ``samples`` samples, silence where there is nothing to play."""
+        answer = np.zeros(samples, np.int16)
+        filled = self._pull_answer(answer)
+        if filled < samples and self._last is not None:
+            self._run_dry(filled)
+        self.position += samples
+        while self._runs and self._runs[0].end < self.position - _HISTORY:
+            self._runs.popleft()
+        return self._adjust_volume(self._mix(answer)).astype("<i2").tobytes()
+
+    def _pull_answer(self, out: _Samples) -> int:
+        """Fill ``out`` from the queue as far as it goes, and give the number of samples written."""
+        done = 0
+        while self._segments:
+            segment = next(iter(self._segments.values()))
+            if not segment.chunks or done == out.size:
+                break
+            chunk = segment.chunks.popleft()
+            part, rest = chunk[: out.size - done], chunk[out.size - done :]
+            if rest.size:
+                segment.chunks.appendleft(rest)
+            if not segment.pulled:
+                self._marks.append(ItemStarted(segment.item, self.position + done))
+            out[done : done + part.size] = self._rise(part)
+            self._count(segment, self.position + done, part.size)
+            done += part.size
+            self._end_complete_items()
+        if done:
+            self._last = int(out[done - 1])
+        return done
+
+    def _count(self, segment: _Segment, position: int, samples: int) -> None:
+        segment.queued -= samples
+        self._queued -= samples
+        segment.pulled += samples
+        last = self._runs[-1] if self._runs else None
+        if last and last.item == segment.item and last.end == position:
+            last.end += samples
+        else:
+            self._runs.append(_Run(segment.item, position, position + samples))
+
+    def _end_complete_items(self) -> None:
+        """Retire what is finished and played at the head of the queue."""
+        while (segment := next(iter(self._segments.values()), None)) and segment.finished and not segment.queued:
+            del self._segments[segment.item]
+            self._remember(segment)
+            self._rising = self._ramp_up.size  # the next item begins as it was made
+            sounded_until = self._runs[-1].end if self._runs else self.position
+            end = sounded_until if segment.pulled else max(sounded_until, self.position)
+            self._marks.append(ItemFinished(segment.item, end, segment.pulled))
+
+    def _remember(self, segment: _Segment) -> None:
+        self._ended[segment.item] = segment.pulled
+        while len(self._ended) > LIMIT_ITEMS:
+            self._ended.popitem(last=False)
+
+    # --- nothing clicks ---------------------------------------------------------------------------------------------
+
+    def _run_dry(self, at: int) -> None:
+        """The answer breaks off ``at`` samples into this pull: by an underrun, or because it is over."""
+        assert self._last is not None
+        self._fading.append(_Clip(np.rint(self._ramp_down * self._last).astype(np.int16), delay=at))
+        self._last = None
+        head = next(iter(self._segments.values()), None)
+        if head is not None and head.pulled:
+            self.underruns += 1
+            self._rising = 0
+
+    def _rise(self, part: _Samples) -> _Samples:
+        """Lead up from silence after an underrun."""
+        left = self._ramp_up[self._rising : self._rising + part.size]
+        if not left.size:
+            return part
+        self._rising += left.size
+        return np.concatenate((np.rint(part[: left.size] * left).astype(np.int16), part[left.size :]))
+
+    def _fade_out_answer(self) -> None:
+        assert self._last is not None
+        head = next(iter(self._segments.values()))
+        coming = np.concatenate([*head.chunks, np.zeros(0, np.int16)])[: self._ramp_down.size]
+        self._fade(coming if coming.size else np.full(self._ramp_down.size, self._last, np.int16))
+        self._rising = self._ramp_up.size
+
+    def _fade(self, samples: _Samples) -> None:
+        """Let ``samples``, which would have come next, die away."""
+        if self._ramp_down.size and samples.size:
+            ramp = self._ramp_down[np.linspace(0, self._ramp_down.size - 1, samples.size).astype(int)]
+            self._fading.append(_Clip(np.rint(samples * ramp).astype(np.int16)))
+
+    def _mix(self, answer: _Samples) -> _Samples:
+        if not (self._effects or self._fading):
+            return answer
+        mix = answer.astype(np.int32)
+        self._effects = {name: clip for name, clip in self._effects.items() if clip.add_to(mix)}
+        self._fading = [clip for clip in self._fading if clip.add_to(mix)]
+        return np.clip(mix, -32768, 32767).astype(np.int16)
+
+    def _adjust_volume(self, mix: _Samples) -> _Samples:
+        if self._volume == self._target_volume == 1.0 or not mix.size:
+            return mix
+        gain = np.full(mix.size, self._target_volume)
+        way = min(mix.size, max(self._ramp_up.size, 1))
+        gain[:way] = np.linspace(self._volume, self._target_volume, way + 1)[1:]
+        self._volume = self._target_volume
+        adjusted: _Samples = np.rint(mix * gain).astype(np.int16)
+        return adjusted

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from assistant.core.playout import LIMIT_EFFECTS, LIMIT_ITEMS, ItemFinished, ItemStarted, Mark, Playout, Stopped
+from assistant.types import ItemId
+
+A, B, C = ItemId("a"), ItemId("b"), ItemId("c")
+ITEMS = st.sampled_from([ItemId(name) for name in "abcdefgh"])
+
+
+def pcm(*samples: int) -> bytes:
+    return np.array(samples, dtype="<i2").tobytes()
+
+
+def steady(value: int, count: int) -> bytes:
+    return np.full(count, value, dtype="<i2").tobytes()
+
+
+def samples(data: bytes) -> list[int]:
+    return np.frombuffer(data, "<i2").tolist()
+
+
+class Exactness(RuleBasedStateMachine):
+    """Without fades, what is pulled is what was appended, and the books balance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.playout = Playout(fade_ms=0)
+        self.value = 0
+        self.waiting: dict[ItemId, list[int]] = {}
+        self.finished: set[ItemId] = set()
+        self.over: set[ItemId] = set()
+        self.pulled: dict[ItemId, list[int]] = {}  # item -> positions of its samples
+        self.position = 0
+        self.marks: list[Mark] = []
+        self.effect: list[int] = []
+
+    @rule(item=ITEMS, count=st.integers(0, 700))
+    def append(self, item: ItemId, count: int) -> None:
+        new = [(self.value + n) % 20_000 - 10_000 for n in range(count)]
+        self.value += count
+        welcome = item not in self.over and item not in self.finished
+        assert self.playout.append(item, pcm(*new)) is welcome
+        if welcome:
+            self.waiting.setdefault(item, []).extend(new)
+
+    @rule(item=ITEMS)
+    def finish(self, item: ItemId) -> None:
+        self.playout.finish(item)
+        if item in self.waiting:
+            self.finished.add(item)
+            self.retire()
+
+    @rule()
+    def stop(self) -> None:
+        stopped = self.playout.stop()
+        assert stopped == (Stopped(tuple(self.waiting)) if self.waiting else None)
+        self.over |= self.waiting.keys()
+        self.waiting.clear()
+
+    @precondition(lambda self: not self.effect)
+    @rule(count=st.integers(1, 600))
+    def play_effect(self, count: int) -> None:
+        self.effect = [(7 * n) % 500 for n in range(count)]
+        assert self.playout.play_effect("beep", pcm(*self.effect))
+
+    @rule(count=st.integers(0, 1000))
+    def pull(self, count: int) -> None:
+        before = self.playout.available
+        expected: list[int] = []
+        while self.waiting and len(expected) < count:
+            item, queue = next(iter(self.waiting.items()))
+            if not queue:
+                break
+            take = queue[: count - len(expected)]
+            del queue[: len(take)]
+            start = self.position + len(expected)
+            self.pulled.setdefault(item, []).extend(range(start, start + len(take)))
+            expected += take
+            self.retire()
+        assert min(before, count) >= len(expected)
+        expected += [0] * (count - len(expected))
+        for n, value in enumerate(self.effect[:count]):
+            expected[n] += value
+        self.effect = self.effect[count:]
+        assert samples(self.playout.pull(count)) == expected
+        self.position += count
+
+    @rule(back=st.integers(0, 3000))
+    def ask_what_was_heard(self, back: int) -> None:
+        before = self.position - back
+        for item, positions in self.pulled.items():
+            assert self.playout.played(item, before) == sum(position < before for position in positions)
+
+    def retire(self) -> None:
+        while self.waiting:
+            item, queue = next(iter(self.waiting.items()))
+            if queue or item not in self.finished:
+                break
+            del self.waiting[item]
+            self.over.add(item)
+
+    @invariant()
+    def books_balance(self) -> None:
+        self.marks += self.playout.take_marks()
+        assert self.playout.position == self.position
+        assert self.playout.idle == (not self.waiting and not self.effect)
+        assert self.playout.dropped_samples == 0
+        for item, positions in self.pulled.items():
+            assert self.playout.played(item) == len(positions)
+        started = {mark.item: mark.position for mark in self.marks if isinstance(mark, ItemStarted)}
+        assert started == {item: positions[0] for item, positions in self.pulled.items()}
+        ended = [mark for mark in self.marks if isinstance(mark, ItemFinished)]
+        assert len({mark.item for mark in ended}) == len(ended)
+        for mark in ended:
+            positions = self.pulled.get(mark.item, [])
+            assert mark.samples == len(positions)
+            assert mark.position == positions[-1] + 1 if positions else mark.position <= self.position
+
+
+TestExactness = Exactness.TestCase
+
+
+def largest_step(*pulls: bytes) -> int:
+    sound = np.frombuffer(b"".join(pulls), "<i2").astype(int)
+    return int(np.abs(np.diff(np.concatenate((sound, [0])))).max())
+
+
+def test_items_follow_each_other_without_a_gap_even_within_one_pull() -> None:
+    playout = Playout()
+    playout.append(A, pcm(1, 2, 3))
+    playout.append(B, pcm(4, 5))
+    playout.finish(A)
+    assert samples(playout.pull(5)) == [1, 2, 3, 4, 5]
+    assert playout.take_marks() == [ItemStarted(A, 0), ItemFinished(A, 3, 3), ItemStarted(B, 3)]
+    assert playout.take_marks() == []
+
+
+def test_an_item_waits_for_the_one_before_it_to_be_finished() -> None:
+    playout = Playout()
+    playout.append(A, pcm(1))
+    playout.append(B, pcm(9))
+    playout.pull(1000)
+    assert playout.played(B) == 0
+    playout.finish(A)
+    assert samples(playout.pull(1)) == [9]
+
+
+def test_a_stop_is_a_short_fade_and_then_silence() -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, 24_000))
+    first = playout.pull(480)
+    assert playout.stop() == Stopped((A,))
+    rest = playout.pull(480)
+    assert largest_step(first, rest) < 200
+    assert not any(samples(rest)[120:])
+    assert any(samples(rest)[:100])
+    assert playout.played(A) == 480  # the fade is a courtesy, not a part of the answer
+    assert not playout.append(A, steady(1, 10))
+    assert not any(samples(playout.pull(480)))
+
+
+@pytest.mark.parametrize("count", [480, 300])  # the answer ends at the edge of a pull, and within one
+def test_an_underrun_does_not_click_and_is_counted_once(count: int) -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, count))
+    pulls = [playout.pull(480) for _ in range(3)]
+    assert playout.underruns == 1
+    playout.append(A, steady(10_000, 480))
+    pulls += [playout.pull(480), playout.pull(480)]
+    assert largest_step(*pulls) < 200
+    assert playout.underruns == 2
+    assert samples(pulls[3])[120:] == [10_000] * 360  # risen again; the rest is untouched
+
+
+def test_waiting_for_the_first_sample_and_a_natural_end_are_no_underruns() -> None:
+    playout = Playout()
+    playout.append(A, b"")
+    playout.pull(480)
+    playout.append(A, steady(10_000, 500))
+    playout.finish(A)
+    pulls = [playout.pull(480), playout.pull(480)]
+    assert playout.underruns == 0
+    assert samples(b"".join(pulls))[:500] == [10_000] * 500
+    assert largest_step(*pulls) < 200
+
+
+def test_an_item_that_is_finished_late_ends_where_its_last_sample_was() -> None:
+    playout = Playout()
+    playout.append(A, pcm(1, 2, 3))
+    playout.pull(480)
+    playout.take_marks()
+    playout.finish(A)
+    assert playout.take_marks() == [ItemFinished(A, 3, 3)]
+
+
+def test_an_item_without_audio_ends_when_its_turn_comes() -> None:
+    playout = Playout()
+    playout.append(A, pcm(1, 2))
+    playout.append(B, b"")
+    playout.finish(B)
+    playout.finish(A)
+    assert playout.take_marks() == []
+    playout.pull(10)
+    assert playout.take_marks() == [ItemStarted(A, 0), ItemFinished(A, 2, 2), ItemFinished(B, 2, 0)]
+
+
+def test_a_chunk_may_end_in_the_middle_of_a_sample() -> None:
+    playout = Playout()
+    sound = pcm(258, 772, 1286)
+    for byte in range(6):
+        playout.append(A, sound[byte : byte + 1])
+    assert samples(playout.pull(3)) == [258, 772, 1286]
+
+
+def test_mixing_saturates_instead_of_wrapping_around() -> None:
+    playout = Playout()
+    playout.append(A, pcm(30_000, -30_000, 5))
+    playout.play_effect("beep", pcm(10_000, -10_000, 6))
+    assert samples(playout.pull(3)) == [32_767, -32_768, 11]
+
+
+def test_a_looped_effect_goes_on_through_a_stop_and_fades_when_stopped_itself() -> None:
+    playout = Playout()
+    playout.play_effect("alert", steady(8_000, 100), loop=True)
+    playout.append(A, pcm(1))
+    playout.stop()
+    before = playout.pull(250)
+    assert samples(before) == [8_000] * 250
+    playout.stop_effect("alert")
+    playout.stop_effect("alert")
+    after = playout.pull(480)
+    assert largest_step(before, after) < 400
+    assert playout.idle
+    assert playout.available == 0
+
+
+def test_the_same_effect_again_starts_anew() -> None:
+    playout = Playout()
+    playout.play_effect("beep", pcm(1, 2, 3, 4))
+    assert samples(playout.pull(2)) == [1, 2]
+    playout.play_effect("beep", pcm(5, 6))
+    assert samples(playout.pull(4)) == [5, 6, 0, 0]
+
+
+def test_absurd_amounts_are_refused_and_counted() -> None:
+    playout = Playout(limit_ms=1000)
+    assert playout.append(A, steady(1, 24_000))
+    assert not playout.append(A, steady(1, 10))
+    assert not playout.append(B, steady(1, 5))
+    assert playout.dropped_samples == 15
+    playout.pull(480)
+    assert playout.append(A, steady(1, 480))
+    for n in range(LIMIT_ITEMS + 10):
+        playout.append(ItemId(f"item {n}"), b"")
+    stopped = playout.stop()
+    assert stopped is not None
+    assert len(stopped.items) == LIMIT_ITEMS
+    assert [playout.play_effect(str(n), pcm(1)) for n in range(LIMIT_EFFECTS + 1)].count(False) == 1
+
+
+def test_volume_changes_without_a_click() -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, 2_000))
+    first = playout.pull(480)
+    playout.set_volume(0.25)
+    second = playout.pull(480)
+    assert samples(second)[-1] == 2_500
+    assert largest_step(first, second, playout.pull(1040), playout.pull(200)) < 200
