@@ -18,7 +18,7 @@ docs/plugins.md. Everything in ``__all__`` is promised to stay; the rest of the 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
@@ -30,12 +30,10 @@ from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.services import Ringer, Threads, WallClock
 
 __all__ = [
-    "Annotated",
     "BaseModel",
     "Context",
     "Database",
     "Field",
-    "Literal",
     "Plugin",
     "Ring",
     "RingEnd",

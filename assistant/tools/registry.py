@@ -32,7 +32,7 @@ from typing import IO, Any
 from pydantic import BaseModel, ValidationError
 
 from assistant.errors import ConfigProblem, PluginConfigError, PluginLoadError, ToolError
-from assistant.plugin import Context, Plugin, Ringer, WallClock
+from assistant.plugin import Context, Plugin, Ringer, Threads, WallClock
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools import loading
 from assistant.tools.loading import Candidate, LoadedPlugin
@@ -97,19 +97,19 @@ class ToolRegistry:
         *,
         clock: WallClock | None = None,
         ringer: Ringer | None = None,
-        threads: int = 8,
+        threads: Threads | None = None,
         start_limit_s: float = 10.0,
         stop_limit_s: float = 1.0,
     ) -> None:
         """
         state_folder: holds a folder for each plugin that wants one; made when needed.
-        threads: how many blocking functions of plugins (``Context.in_thread``) run at a time.
+        threads: where ``Context.in_thread`` runs; by default at most 8 daemon threads for all plugins.
         start_limit_s: for each plugin's ``start``. stop_limit_s: for all plugins' ends together.
         """
         self._state_folder = state_folder
         self._clock = clock
         self._ringer = ringer
-        self._threads = DaemonThreads(threads, "plugin")
+        self._threads = threads or DaemonThreads(8, "plugin")
         self._start_limit_s = start_limit_s
         self._stop_limit_s = stop_limit_s
         self._entries: dict[str, _Entry] = {}

@@ -15,7 +15,7 @@ from assistant.tools.schema import ToolSchema, build_schema
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what the realtime API takes
 _SLOT: Final = re.compile(r"\{([^{}]*)\}")
-_CLOSERS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
+_CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""Run a plugin in a test: with a clock that you move and a ringer that only takes notes.
+
+::
+
+    async def check(tmp_path):
+        async with PluginHarness("plugins/timers.py", tmp_path) as home:
+            assert (await home.call("set_timer", amount=10, unit="minutes"))["say"] == "Timer set for 10 minutes."
+            await home.advance(minutes=10)
+            assert home.ringer.ringing == ["10 minute timer"]
+
+Loading, the check of arguments, threads and time limits are the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Final, TypeVar
+
+from assistant.errors import ToolError
+from assistant.plugin import Plugin
+from assistant.tools import loading
+from assistant.tools.registry import PluginStatus, ToolRegistry
+from assistant.tools.runner import ToolOutcome, ToolRunner
+from assistant.types import AlertId
+
+T = TypeVar("T")
+
+FRIDAY_MORNING: Final = datetime(2025, 11, 21, 9, 30, tzinfo=timezone(timedelta(hours=1), "CET"))
+"""The time at which a FakeClock begins, unless told otherwise."""
+
+_SETTLE_ROUNDS: Final = 50
+
+
+class FakeClock:
+    """A wall clock that stands still until the test moves it."""
+
+    def __init__(self, now: datetime = FRIDAY_MORNING) -> None:
+        self._now = now
+        self._monotonic = 1000.0
+        self._numbers = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._monotonic + max(0.0, seconds), next(self._numbers), woken))
+        await woken
+
+    def set(self, now: datetime) -> None:
+        """Somebody sets the clock: the wall time jumps, nobody is woken."""
+        self._now = now
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; everybody who sleeps wakes at the right moment and in the right order."""
+        end = self._monotonic + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            at, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():  # done: its sleeper was cancelled
+                self._move(at)
+                woken.set_result(None)
+                await settle()
+        self._move(end)
+        await settle()
+
+    def _move(self, to: float) -> None:
+        self._now += timedelta(seconds=to - self._monotonic)
+        self._monotonic = to
+
+
+async def settle() -> None:
+    """Let everything that can run now run, as far as it can without time passing."""
+    for _ in range(_SETTLE_ROUNDS):
+        await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class _Sound:
+    alert: AlertId
+    title: str
+    on_dismissed: Callable[[], None]
+
+
+class RecordingRinger:
+    """Notes what rings instead of playing it."""
+
+    def __init__(self) -> None:
+        self.history: list[str] = []
+        """The titles of all rings so far."""
+        self._sounds: dict[AlertId, _Sound] = {}
+
+    @property
+    def ringing(self) -> list[str]:
+        """The titles of what rings now, oldest first."""
+        return [sound.title for sound in self._sounds.values()]
+
+    def start(
+        self, alert: AlertId, title: str, on_started: Callable[[], None], on_dismissed: Callable[[], None]
+    ) -> None:
+        assert alert not in self._sounds, f"{alert} rings already"
+        self._sounds[alert] = _Sound(alert, title, on_dismissed)
+        self.history.append(title)
+        on_started()
+
+    def stop(self, alert: AlertId) -> None:
+        self._sounds.pop(alert, None)
+
+    def dismiss(self) -> None:
+        """The user reacts: everything that rings ends."""
+        sounds = list(self._sounds.values())
+        self._sounds.clear()
+        for sound in sounds:
+            sound.on_dismissed()
+
+
+class InlineThreads:
+    """Runs ``Context.in_thread`` at once on the event loop, so that a test is the same each time."""
+
+    async def run(self, function: Callable[[], T]) -> T:
+        return function()
+
+
+class PluginHarness:
+    """One plugin, started, with fakes where it would meet the outside."""
+
+    def __init__(
+        self,
+        plugin: str | Path | ModuleType | type[Plugin] | Callable[..., Any],
+        folder: Path,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        now: datetime = FRIDAY_MORNING,
+    ) -> None:
+        """
+        plugin: a file or package folder, a module, a Plugin class, or a single tool function.
+        folder: for the plugin's state. A second harness on the same folder is a restart of the daemon.
+        settings: the plugin's section of the config.
+        now: where the clock begins.
+        """
+        if isinstance(plugin, str | Path):
+            path = Path(plugin)
+            candidate = loading.from_file(path / "__init__.py" if path.is_dir() else path)
+        else:
+            candidate = loading.from_object(plugin.__name__.rpartition(".")[2].lower(), plugin)
+        self._name = candidate.name
+        self.clock = FakeClock(now)
+        self.ringer = RecordingRinger()
+        self.registry = ToolRegistry(folder, clock=self.clock, ringer=self.ringer, threads=InlineThreads())
+        self.registry.load_candidates([candidate], settings={self._name: settings} if settings is not None else {})
+        self.runner = ToolRunner(self.registry)
+
+    async def __aenter__(self) -> PluginHarness:
+        """Raises AssertionError with the plugin's own reason if it cannot be loaded or started."""
+        await self.registry.start()
+        await settle()
+        try:
+            self._check()
+        except BaseException:
+            await self.registry.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.registry.stop()
+        await self.runner.close()
+        if error is None:
+            self._check()
+
+    async def call(self, tool: str, /, **arguments: Any) -> Any:
+        """Call a tool as the model would; gives its result as the model gets it, decoded.
+
+        Raises ToolError with the message for the model; AssertionError if the tool crashed or took too long.
+        """
+        outcome = await self.outcome(tool, json.dumps(arguments))
+        result = json.loads(outcome.output)
+        if outcome.status == "ok":
+            return result
+        if outcome.status in ("crashed", "timeout"):
+            raise AssertionError(result["error"])
+        raise ToolError(result["error"])
+
+    async def outcome(self, tool: str, arguments_json: str) -> ToolOutcome:
+        """Call a tool with arguments as text, and give the whole outcome."""
+        outcome = await self.runner.call(tool, arguments_json)
+        await settle()
+        return outcome
+
+    async def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
+        """Let time pass."""
+        await self.clock.advance(seconds + 60 * minutes + 3600 * hours)
+
+    def _check(self) -> None:
+        for info in self.registry.plugins:
+            assert info.status is PluginStatus.ENABLED, f"plugin {info.name}: {info.status}: {info.reason}"
