@@ -1,0 +1,83 @@
+"""Rules that join several settings, and warnings about what is allowed but probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from assistant.config.credentials import file_warning
+from assistant.config.document import KeyPath
+from assistant.config.sections import Settings
+from assistant.config.values import STDIN
+
+Finding: TypeAlias = tuple[KeyPath, str]
+"""The key to change, and a sentence."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def find_problems(settings: Settings) -> Iterator[Finding]:
+    """What makes this configuration unusable although each value is fine by itself."""
+    yield from _provider(settings)
+    yield from _hearing(settings)
+    if settings.session.temperature is not None:
+        message = (
+            f"only the preview dialect has it, which provider {settings.provider} does not speak: remove this line"
+        )
+        yield ("session", "temperature"), message
+    if settings.audio.output.device == STDIN:
+        yield ("audio", "output", "device"), "'-' is standard input: a speaker needs wav:PATH"
+
+
+def find_warnings(settings: Settings) -> Iterator[Finding]:
+    """What is worth one line at start."""
+    for name in ("openai", "azure", "custom"):
+        file = getattr(settings, name).api_key_file
+        if file is not None and (message := file_warning(file)):
+            yield (name, "api_key_file"), message
+    addresses = (
+        (("openai", "url"), settings.openai.url),
+        (("azure", "endpoint"), settings.azure.endpoint),
+        (("custom", "url"), settings.custom.url),
+    )
+    for path, url in addresses:
+        if url is not None and path[0] == settings.provider and _is_open(url):
+            yield path, "not encrypted: what people say and the key can be read on the way; use wss://"
+    if settings.barge_in.mode == "speech":
+        yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    needed: dict[str, dict[str, str]] = {
+        "azure": {"endpoint": "https://NAME.openai.azure.com", "deployment": "the name you gave to the deployment"},
+        "custom": {"url": "such as wss://host/v1"},
+    }
+    for key, example in needed.get(settings.provider, {}).items():
+        if getattr(getattr(settings, settings.provider), key) is None:
+            yield (settings.provider, key), f"provider {settings.provider} needs this: {example}"
+
+
+def _hearing(settings: Settings) -> Iterator[Finding]:
+    endpointing, barge_in = settings.endpointing, settings.barge_in
+    if endpointing.start_ms > endpointing.start_window_ms:
+        message = f"must be at least start_ms ({endpointing.start_ms}): it is the window in which that much is heard"
+        yield ("endpointing", "start_window_ms"), message
+    if barge_in.speech_ms > barge_in.speech_window_ms:
+        message = f"must be at least speech_ms ({barge_in.speech_ms}): it is the window in which that much is heard"
+        yield ("barge_in", "speech_window_ms"), message
+    if endpointing.end_silence_ms >= endpointing.max_utterance_s * 1000:
+        yield ("endpointing", "end_silence_ms"), "must be shorter than max_utterance_s"
+    seen: dict[str, int] = {}
+    for index, word in enumerate(settings.wake.words):
+        if word.patience > word.patience_window:
+            message = f"must be at least patience ({word.patience}): it is out of how many scores"
+            yield ("wake", "words", index, "patience_window"), message
+        if word.model in seen:
+            yield ("wake", "words", index, "model"), f"the same wake word as words[{seen[word.model]}]: remove one"
+        seen.setdefault(word.model, index)
+
+
+def _is_open(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("ws", "http") and parts.hostname not in _LOOPBACK

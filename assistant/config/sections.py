@@ -1,0 +1,288 @@
+"""The sections of the config file: every setting with its type, default, range and one line on what it is for.
+
+Units are part of the names: ``_ms`` milliseconds of audio, ``_s`` seconds. ``config.yaml`` shows all of them to the
+user; a test keeps the two equal. Rules that join several settings are in :mod:`assistant.config.checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from assistant.config.values import (
+    AsTuple,
+    DeviceName,
+    EndpointUrl,
+    EnvName,
+    FilePath,
+    MaxTokens,
+    ModelName,
+    SocketUrl,
+    Switch,
+)
+
+DEFAULT_INSTRUCTIONS: Final = """\
+You are Hearth, a voice assistant in a kitchen. People talk to you while their hands are busy.
+Answer in one or two short spoken sentences, in the language you were spoken to.
+Say numbers, times and units the way people say them. Never read out lists, links, symbols or markup.
+Use a tool whenever one fits; when it has done its work, say so in a few words.
+If you did not understand, say so briefly. Do not guess, and do not ask whether there is anything else.
+"""
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, closed, and silent about its input in errors (it may be a misplaced secret)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class _Block(Section):
+    """A section under a key of its own. With all of its lines commented out YAML sees null: all defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class ServerVad(_Block):
+    """How the server finds the end of an utterance (turn_detection: server_vad)."""
+
+    threshold: float = Field(default=0.5, ge=0, le=1, description="How sure the server must be that it hears speech")
+    prefix_padding_ms: int = Field(default=300, ge=0, le=2000, description="Audio kept from before the speech began")
+    silence_duration_ms: int = Field(default=500, ge=100, le=5000, description="Silence that ends an utterance")
+
+
+class Transcription(_Block):
+    """Whether the server also writes down what the user said."""
+
+    model: str | None = Field(default=None, min_length=1, description="Transcription model; null = no transcription")
+    language: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$",
+        description="Language of the speech; null = let the model find out",
+    )
+
+
+class Session(_Block):
+    """What the realtime session is asked for, and how long we wait for it."""
+
+    instructions: str = Field(default=DEFAULT_INSTRUCTIONS, description="Who the assistant is and how it answers")
+    voice: str | None = Field(
+        default=None, min_length=1, description="Voice of the answers; null = the provider's default"
+    )
+    speed: float = Field(default=1.0, ge=0.25, le=1.5, description="Speed of the answers, 1.0 = normal")
+    temperature: float | None = Field(default=None, ge=0.6, le=1.2, description="Randomness; preview dialect only")
+    max_output_tokens: MaxTokens = Field(default="inf", description="Longest reply in tokens, or inf")
+    turn_detection: Literal["local", "server_vad"] = Field(
+        default="local", description="Who finds the end of an utterance"
+    )
+    server_vad: ServerVad = Field(default_factory=ServerVad, description="Settings of turn_detection: server_vad")
+    transcription: Transcription = Field(default_factory=Transcription, description="Written form of the user's speech")
+    noise_reduction: Literal["near_field", "far_field"] | None = Field(
+        default=None, description="Noise filter on the server; null = none"
+    )
+    keep_open_s: float = Field(default=60, ge=0, le=1500, description="How long the session stays open after a turn")
+    connect_timeout_s: float = Field(default=6, ge=0.5, le=60, description="Longest wait for a session to open")
+    response_timeout_s: float = Field(
+        default=20, ge=1, le=120, description="Longest silence of the server within a turn"
+    )
+    max_tool_rounds: int = Field(default=6, ge=1, le=20, description="Rounds of tool calls in one turn")
+
+
+class LocalServer(_Block):
+    """The embedded server (provider: local)."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the embedded server listens on")
+    port: int = Field(default=0, ge=0, le=65535, description="Port of the embedded server; 0 = any free one")
+    url: SocketUrl | None = Field(
+        default=None, description="A server that already runs; null = start one with the daemon"
+    )
+    voice: str = Field(default="en-us", min_length=1, description="espeak-ng voice of the answers")
+    speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of the answers")
+    strictness: float = Field(
+        default=1e-8, gt=0, le=1, description="Weight of 'none of the known sentences'; more = stricter"
+    )
+
+
+class OpenAI(_Block):
+    """The cloud brain of OpenAI (provider: openai)."""
+
+    model: str = Field(default="gpt-realtime", min_length=1, description="Name of the realtime model")
+    url: SocketUrl = Field(default="wss://api.openai.com/v1", description="Address of the service")
+    api_key_env: EnvName | None = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key")
+    api_key_file: FilePath | None = Field(
+        default=None, description="File that holds the key; comes before the variable"
+    )
+
+
+class Azure(_Block):
+    """The cloud brain of Azure OpenAI (provider: azure)."""
+
+    endpoint: EndpointUrl | None = Field(
+        default=None, description="Address of the resource: https://NAME.openai.azure.com"
+    )
+    deployment: str | None = Field(default=None, min_length=1, description="Name of the deployment of a realtime model")
+    api_key_env: EnvName | None = Field(
+        default="AZURE_OPENAI_API_KEY", description="Environment variable that holds the key"
+    )
+    api_key_file: FilePath | None = Field(
+        default=None, description="File that holds the key; comes before the variable"
+    )
+
+
+class Custom(_Block):
+    """Any other server that speaks the same protocol (provider: custom)."""
+
+    url: SocketUrl | None = Field(default=None, description="Address up to, not including, /realtime")
+    model: str | None = Field(default=None, min_length=1, description="Model to ask for; null = the server decides")
+    api_key_env: EnvName | None = Field(
+        default=None, description="Environment variable that holds the key; null = none"
+    )
+    api_key_file: FilePath | None = Field(
+        default=None, description="File that holds the key; comes before the variable"
+    )
+
+
+class AudioInput(_Block):
+    """The microphone."""
+
+    device: DeviceName | None = Field(
+        default=None, description="Name, wav:PATH or wav:- (stdin); null = system default"
+    )
+
+
+class AudioOutput(_Block):
+    """The speaker."""
+
+    device: DeviceName | None = Field(default=None, description="Name, wav:PATH or none; null = system default")
+    volume: int = Field(default=80, ge=0, le=100, description="Loudness of everything we play, in percent")
+
+
+class Audio(_Block):
+    """Sound in and out."""
+
+    input: AudioInput = Field(default_factory=AudioInput, description="The microphone")
+    output: AudioOutput = Field(default_factory=AudioOutput, description="The speaker")
+    earcons: Switch = Field(default=True, description="Short sounds: listening, done, error")
+    ring_buffer_s: float = Field(default=6, ge=2, le=60, description="How much of the latest audio stays in memory")
+
+
+class WakeWord(Section):
+    """One wake word. In the file its name alone is enough: ``words: [hey_jarvis]``."""
+
+    model: ModelName = Field(default="hey_jarvis", description="Bundled name, or path of an .onnx file")
+    threshold: float = Field(default=0.5, gt=0, lt=1, description="Score that counts as heard")
+    patience: int = Field(default=1, ge=1, le=25, description="How many of the latest scores must reach the threshold")
+    patience_window: int = Field(default=1, ge=1, le=25, description="... out of how many scores (one each 80 ms)")
+    refractory_ms: int = Field(
+        default=2000, ge=0, le=10_000, description="Time after a hit in which further hits are ignored"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class Wake(_Block):
+    """The wake words."""
+
+    words: Annotated[tuple[WakeWord, ...], AsTuple] = Field(
+        default=(WakeWord(),), min_length=1, max_length=16, description="Any of these wakes the assistant"
+    )
+
+
+class Vad(_Block):
+    """Voice activity detection, frame by frame."""
+
+    aggressiveness: int = Field(
+        default=2, ge=0, le=3, description="0 hears speech everywhere, 3 only where it is clear"
+    )
+
+
+class Endpointing(_Block):
+    """When an utterance has begun and when it is over."""
+
+    pre_roll_ms: int = Field(default=300, ge=0, le=1000, description="Audio sent from before the speech began")
+    start_ms: int = Field(default=200, ge=20, le=1000, description="Speech that makes an utterance ...")
+    start_window_ms: int = Field(default=300, ge=20, le=2000, description="... within this much audio")
+    end_silence_ms: int = Field(default=500, ge=100, le=3000, description="Silence that ends an utterance (hangover)")
+    max_utterance_s: float = Field(default=20, ge=1, le=120, description="An utterance is cut off here")
+    no_speech_timeout_s: float = Field(default=6, ge=1, le=60, description="Wait for speech after the wake word")
+
+
+class BargeIn(_Block):
+    """What the user can do while the assistant speaks."""
+
+    mode: Literal["wake_word", "speech", "off"] = Field(default="wake_word", description="What interrupts an answer")
+    speech_ms: int = Field(default=100, ge=20, le=1000, description="mode speech: speech that interrupts ...")
+    speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
+
+
+class FollowUp(_Block):
+    """Whether the user may go on without the wake word after an answer."""
+
+    mode: Literal["never", "after_question", "always"] = Field(
+        default="after_question", description="After which answers the follow-up window opens"
+    )
+    window_s: float = Field(default=5, ge=1, le=60, description="How long the follow-up window stays open")
+
+
+class Tools(_Block):
+    """What the assistant can do."""
+
+    folders: Annotated[tuple[FilePath, ...], AsTuple] = Field(
+        default=(), description="Folders with plugins of your own"
+    )
+    disabled: Annotated[tuple[str, ...], AsTuple] = Field(default=(), description="Plugins to leave out, by name")
+    time_limit_s: float = Field(default=10, gt=0, le=300, description="Time for one tool call")
+    result_limit_chars: int = Field(
+        default=16_000, ge=100, le=200_000, description="Longest result that reaches the model"
+    )
+
+
+class Log(_Block):
+    """What is written down."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least serious line that is logged"
+    )
+    transcripts: Switch = Field(default=False, description="Also log what was said")
+    events_file: FilePath | None = Field(default=None, description="File for one JSON line an event; null = none")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    provider: Literal["local", "openai", "azure", "custom"] = Field(default="local", description="Which brain answers")
+    language: str = Field(
+        default="en", pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$", description="Language of the household, as in en or en-GB"
+    )
+    session: Session = Field(default_factory=Session, description="The realtime session")
+    local: LocalServer = Field(default_factory=LocalServer, description="The embedded server")
+    openai: OpenAI = Field(default_factory=OpenAI, description="OpenAI")
+    azure: Azure = Field(default_factory=Azure, description="Azure OpenAI")
+    custom: Custom = Field(default_factory=Custom, description="Another server of the same protocol")
+    audio: Audio = Field(default_factory=Audio, description="Sound in and out")
+    wake: Wake = Field(default_factory=Wake, description="Wake words")
+    vad: Vad = Field(default_factory=Vad, description="Voice activity detection")
+    endpointing: Endpointing = Field(default_factory=Endpointing, description="Begin and end of an utterance")
+    barge_in: BargeIn = Field(default_factory=BargeIn, description="Interrupting an answer")
+    follow_up: FollowUp = Field(default_factory=FollowUp, description="Going on without the wake word")
+    tools: Tools = Field(default_factory=Tools, description="Tools and plugins")
+    plugins: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Settings of plugins, by plugin name; each plugin checks its own"
+    )
+    log: Log = Field(default_factory=Log, description="Logging")
+    state_dir: FilePath | None = Field(
+        default=None, description="Where timers and the like are kept; null = the system's place for it"
+    )
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _empty_plugins(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: {} if section is None else section for name, section in value.items()}
+        return {} if value is None else value
