@@ -1,0 +1,36 @@
+# `make` alone lists the targets. Another interpreter: make test PYTHON=python3.13 VENV=.venv313
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: system packages, then the virtual environment
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' .ci/setup
+
+demo: setup ## Run the daemon in a simulated kitchen; the recordings land in build/demo
+	@$(BIN)/assistant demo $(ARGS)
+
+run: setup ## Run the daemon on this machine's microphone and speaker
+	@$(BIN)/assistant run $(ARGS)
+
+test: lint ## Lint, check types, and run all tests
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup ## Measure: wake words, latency, memory, start-up
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## Remove what was built; keeps the virtual environment
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find assistant bench plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
