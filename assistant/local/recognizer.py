@@ -1,0 +1,443 @@
+"""Speech to text: the interface that a session sees, and the engine behind it, a child process that may die.
+
+Ownership: ``RecognizerProcess.run`` owns the child, its pipes and the task that reads them; it starts the child again
+when it dies, until it is cancelled. A ``_Stream`` (one session) holds what is needed to make a new child know what the
+old one knew: the grammar, and the audio of the utterances that are not finished. An utterance is given to a new child
+once; when that one dies too, or does not answer in time, the utterance fails with RecognizerError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from assistant.errors import HearthError
+from assistant.local.grammar import Grammar
+from assistant.local.recognizer_wire import HEADER, RATE, Frame, Kind, decode_header, grammar_payload, pack
+
+_log = logging.getLogger(__name__)
+
+MAX_UTTERANCE_S: Final = 60
+"""Audio beyond this is not recognised: no command is that long."""
+
+_ANSWER_S: Final = 15.0  # a child that is silent for longer is stuck and gets killed
+_START_S: Final = 20.0
+_RESTART_PAUSE_S: Final = 0.2
+_RESTART_PAUSE_MAX_S: Final = 10.0
+_SAVE_MEAN_EVERY_S: Final = 600.0  # spares the SD card; the mean hardly changes
+
+Pronounce = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+"""Gives ARPAbet phones for words that the recogniser's dictionary lacks."""
+
+
+class RecognizerError(HearthError):
+    """This utterance cannot be recognised; the next one may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was heard. ``text`` is empty for silence; ``rejected`` means speech that is none of the sentences."""
+
+    text: str
+    rejected: bool
+    confidence: float | None = None
+    """0..1 where the engine has one; pocketsphinx has none that tells anything."""
+
+
+class Utterance(Protocol):
+    """Something being said. Neither ``feed`` nor ``abandon`` waits for anything."""
+
+    def feed(self, pcm: bytes) -> None:
+        """More audio: 16 kHz, 16 bit, mono. Decoding goes on meanwhile."""
+        ...
+
+    def finish(self) -> Awaitable[Transcript]:
+        """End it. The end counts from the call, also when the result is awaited later. May raise RecognizerError."""
+        ...
+
+    def abandon(self) -> None:
+        """End it without a result."""
+        ...
+
+
+class Recognizer(Protocol):
+    """The recogniser of one session."""
+
+    async def set_grammar(self, grammar: Grammar) -> None:
+        """What may be said from the next utterance on. Raises RecognizerError when it cannot be loaded now; the
+        grammar is kept all the same and loaded when the engine is back."""
+        ...
+
+    def begin(self) -> Utterance:
+        """Somebody begins to speak. An utterance that is still open is abandoned."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """The recogniser of a server: one for all sessions."""
+
+    async def run(self) -> None:
+        """Own the engine until cancelled."""
+        ...
+
+    def open(self) -> Recognizer: ...
+
+
+class RecognizerProcess:
+    """pocketsphinx in a child process; see ``recognizer_worker``.
+
+    pronounce: asked for words that the dictionary lacks.
+    mean_path: file that keeps the cepstral mean (how the microphone and the room sound) over restarts.
+    """
+
+    def __init__(self, pronounce: Pronounce, mean_path: Path | None = None) -> None:
+        self._pronounce = pronounce
+        self._mean_path = mean_path
+        self._mean = _read_mean(mean_path)
+        self._mean_saved_at: float | None = None
+        self._mean_dirty = False
+        self._child: asyncio.subprocess.Process | None = None
+        self._generation = 0
+        self._up = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._answers: dict[tuple[Kind, int, int], asyncio.Future[Frame]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, for tests and for ``doctor``; None while it is down."""
+        return self._child.pid if self._child and self._up.is_set() else None
+
+    def open(self) -> Recognizer:
+        return _Stream(self, next(self._numbers), self._pronounce)
+
+    async def run(self) -> None:
+        """Keep a child running. Cancelling it ends the child; utterances in flight fail."""
+        pause = _RESTART_PAUSE_S
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                started = loop.time()
+                await self._run_child()
+                if loop.time() - started > 30:
+                    pause = _RESTART_PAUSE_S
+                _log.warning("the recogniser ended unexpectedly; it is started again in %.1f s", pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RESTART_PAUSE_MAX_S)
+        finally:
+            self._save_mean(force=True)
+
+    async def _run_child(self) -> None:
+        """Start a child, read its answers until it is gone."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "assistant.local.recognizer_worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self._child = child
+        self._generation += 1
+        self._up.set()
+        try:
+            assert child.stdout is not None
+            while (frame := await _read_frame(child.stdout)) is not None:
+                self._answer(frame)
+        finally:
+            self._up.clear()
+            self._child = None
+            for future in self._answers.values():
+                if not future.done():
+                    future.set_exception(_ChildLost())
+                    future.exception()  # whoever waits gets it; nobody may be waiting
+            self._answers.clear()
+            await _end(child)
+
+    def _answer(self, frame: Frame) -> None:
+        kinds = (frame.kind,) if frame.kind is not Kind.FAILED else (Kind.RESULT, Kind.LOADED)
+        for kind in kinds:
+            future = self._answers.pop((kind, frame.stream, frame.utterance), None)
+            if future is not None and not future.done():
+                future.set_result(frame)
+
+    # -- for streams --------------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int | None:
+        """Which child is running, counted from 1; None while there is none."""
+        return self._generation if self._up.is_set() else None
+
+    @property
+    def mean(self) -> str | None:
+        return self._mean
+
+    async def wait_up(self) -> None:
+        """Wait for a child. Raises RecognizerError after 20 s without one."""
+        try:
+            async with asyncio.timeout(_START_S):
+                await self._up.wait()
+        except TimeoutError:
+            raise RecognizerError("the recogniser does not start; see the log for its error") from None
+
+    def send(self, frame: Frame) -> None:
+        """Give a frame to the child; lost without a word when there is none, since streams replay."""
+        if self._child is not None and self._child.stdin is not None and self._up.is_set():
+            # The pipe's buffer is bounded by what streams may hold: a minute of audio each.
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                self._child.stdin.write(frame.encode())
+
+    def expect(self, kind: Kind, stream: int, utterance: int = 0) -> asyncio.Future[Frame]:
+        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._answers[kind, stream, utterance] = future
+        return future
+
+    async def answer(self, future: asyncio.Future[Frame]) -> Frame:
+        """Wait for an answer. Raises _ChildLost when the child is gone; kills one that does not answer."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                frame = await future
+        except TimeoutError:
+            _log.warning("the recogniser did not answer for %.0f s; it is ended", _ANSWER_S)
+            if self._child is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._child.kill()
+            raise _ChildLost from None
+        if frame.kind is Kind.FAILED:
+            raise RecognizerError(f"the recogniser failed: {frame.json().get('message')}")
+        return frame
+
+    def learn_mean(self, mean: str | None) -> None:
+        """Carry the cepstral mean to the next session and over restarts."""
+        if mean:
+            self._mean = mean
+            self._mean_dirty = True
+            self._save_mean()
+
+    def _save_mean(self, *, force: bool = False) -> None:
+        if self._mean_path is None or self._mean is None or not self._mean_dirty:
+            return
+        now = asyncio.get_running_loop().time()
+        if not force and self._mean_saved_at is not None and now - self._mean_saved_at < _SAVE_MEAN_EVERY_S:
+            return
+        temporary = self._mean_path.with_suffix(".new")
+        try:
+            self._mean_path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(self._mean + "\n", encoding="utf-8")
+            temporary.replace(self._mean_path)
+            self._mean_saved_at, self._mean_dirty = now, False
+        except OSError as error:
+            _log.warning("%s: the cepstral mean cannot be kept: %s", self._mean_path, error.strerror)
+
+
+class _ChildLost(Exception):
+    """The child died before it answered."""
+
+
+class _Stream:
+    """The recogniser of one session."""
+
+    def __init__(self, process: RecognizerProcess, number: int, pronounce: Pronounce) -> None:
+        self._process = process
+        self._number = number
+        self._pronounce = pronounce
+        self._grammar: Grammar | None = None
+        self._pronunciations: dict[str, str] = {}
+        self._synced: int | None = None  # generation of the child that knows our grammar
+        self._utterances = itertools.count(1)
+        self._current: _Utterance | None = None
+        self._syncing = asyncio.Lock()
+
+    async def set_grammar(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._synced = None
+        if self._current is not None:
+            self._current.abandon()
+        try:
+            await self.sync()
+        except _ChildLost:
+            await self.sync_again()
+
+    async def sync_again(self) -> None:
+        try:
+            await self.sync()
+        except _ChildLost:
+            raise RecognizerError("the recogniser ended while it loaded the sentences") from None
+
+    async def sync(self) -> int:
+        """Make the running child know our grammar; gives its generation."""
+        async with self._syncing:
+            await self._process.wait_up()
+            generation = self._process.generation
+            if generation is None:
+                raise _ChildLost
+            if self._synced == generation:
+                return generation
+            self._send(Kind.OPEN, payload=pack({"cmn": self._process.mean}))
+            if self._grammar is not None:
+                await self._load(self._grammar)
+            self._synced = generation
+            return generation
+
+    async def _load(self, grammar: Grammar) -> None:
+        for _ in range(2):
+            future = self._process.expect(Kind.LOADED, self._number)
+            self._send(Kind.GRAMMAR, payload=grammar_payload(grammar, self._pronunciations))
+            missing: list[str] = (await self._process.answer(future)).json()["missing"]
+            if not missing:
+                return
+            # "AH" rather than nothing for a word that cannot be pronounced: the others must still work.
+            found = await self._pronounce(missing)
+            self._pronunciations = {word: found.get(word) or "AH" for word in missing}
+        raise RecognizerError("the recogniser knows no pronunciation for some words of the sentences")
+
+    def begin(self) -> Utterance:
+        if self._current is not None:
+            self._current.abandon()
+        self._current = _Utterance(self, next(self._utterances))
+        return self._current
+
+    async def close(self) -> None:
+        if self._current is not None:
+            self._current.abandon()
+        self._send(Kind.CLOSE)
+
+    # -- for utterances -----------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> int | None:
+        """Generation of the child, if it knows our grammar."""
+        generation = self._process.generation
+        return generation if generation is not None and generation == self._synced else None
+
+    def _send(self, kind: Kind, utterance: int = 0, payload: bytes = b"") -> None:
+        self._process.send(Frame(kind, self._number, utterance, payload))
+
+    def send_utterance(self, kind: Kind, utterance: int, payload: bytes = b"") -> None:
+        self._send(kind, utterance, payload)
+
+    def expect_result(self, utterance: int) -> asyncio.Future[Frame]:
+        return self._process.expect(Kind.RESULT, self._number, utterance)
+
+    async def transcript(self, future: asyncio.Future[Frame]) -> Transcript:
+        result: dict[str, Any] = (await self._process.answer(future)).json()
+        self._process.learn_mean(result.get("cmn"))
+        return Transcript(result["text"], bool(result["rejected"]), result.get("confidence"))
+
+    def ended(self, utterance: _Utterance) -> None:
+        if self._current is utterance:
+            self._current = None
+
+
+class _Utterance:
+    """One utterance: forwards audio to the child, and keeps it in case that the child must be replaced."""
+
+    def __init__(self, stream: _Stream, number: int) -> None:
+        self._stream = stream
+        self._number = number
+        self._audio = bytearray()
+        self._open = True
+        self._child = stream.ready
+        if self._child is not None:
+            stream.send_utterance(Kind.BEGIN, number)
+
+    def feed(self, pcm: bytes) -> None:
+        room = MAX_UTTERANCE_S * RATE * 2 - len(self._audio)
+        if not self._open or room <= 0:
+            return
+        pcm = pcm[:room]
+        self._audio += pcm
+        if self._child is not None and self._child == self._stream.ready:
+            self._stream.send_utterance(Kind.AUDIO, self._number, pcm)
+
+    def abandon(self) -> None:
+        if self._open:
+            self._close()
+            if self._child is not None and self._child == self._stream.ready:
+                self._stream.send_utterance(Kind.ABANDON, self._number)
+
+    def finish(self) -> Awaitable[Transcript]:
+        first = None
+        if self._open:
+            self._close()
+            if self._child is not None and self._child == self._stream.ready:
+                first = self._end()
+        return self._result(first)
+
+    async def _result(self, future: asyncio.Future[Frame] | None) -> Transcript:
+        try:
+            if future is not None:
+                return await self._stream.transcript(future)
+            return await self._replay()
+        except _ChildLost:
+            pass
+        _log.info("an utterance is given to the new recogniser once more")
+        try:
+            return await self._replay()
+        except _ChildLost:
+            raise RecognizerError("the recogniser ended twice on the same utterance") from None
+
+    async def _replay(self) -> Transcript:
+        """All of it again, to a child that has not heard it."""
+        await self._stream.sync()
+        self._stream.send_utterance(Kind.BEGIN, self._number)
+        self._stream.send_utterance(Kind.AUDIO, self._number, bytes(self._audio))
+        return await self._stream.transcript(self._end())
+
+    def _end(self) -> asyncio.Future[Frame]:
+        future = self._stream.expect_result(self._number)
+        self._stream.send_utterance(Kind.FINISH, self._number)
+        return future
+
+    def _close(self) -> None:
+        self._open = False
+        self._stream.ended(self)
+
+
+async def _read_frame(stream: asyncio.StreamReader) -> Frame | None:
+    """The next frame; None when the child is gone or talks nonsense."""
+    try:
+        length, frame = decode_header(await stream.readexactly(HEADER.size))
+        payload = await stream.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    except ValueError as error:
+        _log.error("the recogniser sent a damaged frame: %s", error)
+        return None
+    return Frame(frame.kind, frame.stream, frame.utterance, payload)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Close its input, which ends it; kill it if it does not listen. Also when we are being cancelled."""
+    assert child.stdin is not None
+    child.stdin.close()
+    if child.returncode is None:
+        try:
+            async with asyncio.timeout(0.5):
+                await child.wait()
+        except (TimeoutError, asyncio.CancelledError) as reason:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+            if isinstance(reason, asyncio.CancelledError):
+                raise
+    with contextlib.suppress(ConnectionError):
+        await child.stdin.wait_closed()
+
+
+def _read_mean(path: Path | None) -> str | None:
+    """The kept cepstral mean, if the file holds one: numbers separated by commas."""
+    try:
+        text = path.read_text(encoding="utf-8").strip() if path else ""
+        return (
+            text if text and len(text) < 1000 and all(float(part) == float(part) for part in text.split(",")) else None
+        )
+    except (OSError, ValueError):
+        return None
