@@ -77,6 +77,8 @@ class Engine:
         self.idle = asyncio.Event()
         """Set while no turn is going on."""
         self.idle.set()
+        self.speaker_lost = asyncio.Event()
+        """Set when the speaker's device has gone; whoever opens it again clears it."""
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -214,6 +216,7 @@ class Engine:
                 log.info("turn %d begins", turn)
             case do.EndTurn(turn, outcome, detail):
                 log.info("turn %d: %s%s", turn, outcome.value, f" ({detail})" if detail else "")
+                self.journal.note("uplink", self._loop.time(), turn=turn, sent_bytes=self._hearing.uplink.sent_bytes)
             case _:
                 assert_never(command)
 
@@ -281,11 +284,12 @@ class Engine:
     def playback(self, event: PlayerEvent) -> None:
         """Take what the player reports."""
         match event:
-            case PlaybackStarted(item=item, first_pull_at=at):
+            case PlaybackStarted(item=item, at=at, asked_at=asked_at, first_pull_at=pulled_at):
+                self.journal.note("first_sample", pulled_at, item=item, received_at=round(asked_at, 4))
                 self.dispatch(ev.PlaybackStarted(at, item))
             case PlaybackStopped(item=item, played_ms=played_ms, interrupted=interrupted, at=at):
                 self.dispatch(ev.PlaybackStopped(at, item, played_ms, interrupted))
             case SpeakerLost():
-                pass  # the daemon opens it again; the items it held were reported one by one
+                self.speaker_lost.set()  # its items have been reported one by one
             case _:
                 assert_never(event)

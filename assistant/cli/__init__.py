@@ -36,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = _command(commands, "run", "listen and answer until stopped")
-    run.add_argument("--events", type=Path, metavar="FILE", help="write what happens as JSON lines (holds what is said)")
+    run.add_argument(
+        "--events", type=Path, metavar="FILE", help="write what happens as JSON lines (holds what is said)"
+    )
     run.add_argument("--mic", metavar="DEVICE", help="microphone: a name, wav:FILE, or wav:- for standard input")
     run.add_argument("--speaker", metavar="DEVICE", help="speaker: a name, wav:FILE, or none")
 

@@ -180,7 +180,7 @@ class StopAlert:
 class RunTool:
     turn: TurnId
     call: CallId
-    name: str
+    tool: str
     arguments: str
 
 

@@ -406,7 +406,7 @@ class Conversation:
             self._out.append(do.AnswerToolCall(event.call, TOO_MANY_ROUNDS))
         else:
             turn.calls.add(event.call)
-            self._out.append(do.RunTool(turn.id, event.call, event.name, event.arguments))
+            self._out.append(do.RunTool(turn.id, event.call, event.tool, event.arguments))
         self._progress(event.at)
 
     def _tool_finished(self, event: ev.ToolFinished) -> None:

@@ -174,7 +174,7 @@ class ToolCalled:
     at: float
     response: ResponseId
     call: CallId
-    name: str
+    tool: str
     arguments: str
 
 

@@ -1,0 +1,95 @@
+"""Everything that answers, put together: conversation, session, tools, speaker and, if need be, the embedded server.
+
+The daemon gives it ears; ``assistant ask`` uses it as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from assistant import wiring
+from assistant.alerts import AlertBoard
+from assistant.audio.hearing import Hearing
+from assistant.audio.player import Player
+from assistant.audio.ports import Speaker
+from assistant.config import Config
+from assistant.core.conversation import Conversation
+from assistant.core.events import Event
+from assistant.engine import Engine, UsageSink
+from assistant.journal import Journal
+from assistant.realtime.session import RealtimeSession
+from assistant.tools.registry import ToolRegistry
+
+log = logging.getLogger(__name__)
+
+
+class Assistant:
+    """The parts, wired. Owns all of them but the speaker's device, which the player owns.
+
+    Use :meth:`running`; the parts may be used inside it.
+    """
+
+    def __init__(self, config: Config, journal: Journal, speaker: Speaker) -> None:
+        loop = asyncio.get_running_loop()
+        self.config = config
+        self.journal = journal
+        self._local = wiring.local_server(config)
+        self._endpoint = wiring.endpoint(config, self._local)
+        self._alerts = AlertBoard(self._emit, loop.time)
+        self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
+        self._runner = wiring.tool_runner(config, self.tools)
+        self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)
+        self.player = Player(speaker, lambda event: self.engine.playback(event), loop)
+        self.engine = Engine(
+            Conversation(wiring.conversation_settings(config)),
+            sessions=self._new_session,
+            hearing=self.hearing,
+            player=self.player,
+            alerts=self._alerts,
+            tools=self._runner,
+            journal=journal,
+        )
+
+    def _emit(self, event: Event) -> None:
+        self.engine.dispatch(event)
+
+    def _send_audio(self, pcm: bytes) -> None:
+        self.engine.send_audio(pcm)
+
+    def _new_session(self, number: int, emit: Callable[[Event], None], usage: UsageSink) -> RealtimeSession:
+        return RealtimeSession(
+            number,
+            self._endpoint,
+            wiring.session_settings(self.config, self.tools),
+            emit,
+            ready_timeout=self.config.session.connect_timeout_s,
+            usage=usage,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run it all: speaker first, tools, engine. Leaving ends the turn and the session, then everything else.
+
+        Raises DeviceError if the speaker cannot be opened. Cancelling the body ends everything within 2 s.
+        """
+        async with asyncio.TaskGroup() as group:
+            local = group.create_task(self._local.run(), name="local-server") if self._local else None
+            try:
+                self.player.start()
+                await self.tools.start()
+                engine = group.create_task(self.engine.run(), name="engine")
+                try:
+                    yield
+                finally:
+                    self.engine.stop()
+                    await asyncio.wait({engine})
+            finally:
+                await self.tools.stop()
+                await self._runner.close()
+                self.player.stop()
+                if self._local is not None and local is not None:
+                    self._local.stop()
+                    await asyncio.wait({local})

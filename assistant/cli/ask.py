@@ -1,0 +1,82 @@
+"""``assistant ask``: one request in writing, answered aloud. The quickstart of the realtime API in one command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from assistant import wiring
+from assistant.assembly import Assistant
+from assistant.audio.ports import Speaker
+from assistant.cli.common import complain, load_config, run_async
+from assistant.config import Config
+from assistant.core import events as ev
+from assistant.errors import EXIT_FAILURE, EXIT_OK, DeviceError
+from assistant.journal import Entry, Journal
+
+
+def main(options: argparse.Namespace) -> int:
+    if not options.text.strip():
+        complain('assistant ask: there is nothing to ask: assistant ask "what time is it"')
+        return EXIT_FAILURE
+    config = load_config(options, log_level="warning")
+    return run_async(_ask(config, options))
+
+
+class _Printer:
+    """Shows the answer as it comes, and remembers how the turn ended."""
+
+    def __init__(self) -> None:
+        self.outcome: str | None = None
+        self.detail = ""
+        self._mid_line = False
+
+    def __call__(self, entry: Entry) -> None:
+        match entry:
+            case {"kind": "event", "name": "answer_text", "delta": delta}:
+                print(delta, end="", flush=True)
+                self._mid_line = True
+            case {"kind": "command", "name": "run_tool", "tool": tool, "arguments": arguments}:
+                self._end_line()
+                print(f"[{tool} {arguments}]", file=sys.stderr, flush=True)
+            case {"kind": "command", "name": "end_turn", "outcome": outcome, "detail": detail}:
+                self.outcome, self.detail = outcome, detail
+                self._end_line()
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            print(flush=True)
+            self._mid_line = False
+
+
+async def _ask(config: Config, options: argparse.Namespace) -> int:
+    loop = asyncio.get_running_loop()
+    journal = Journal()
+    printer = _Printer()
+    journal.subscribe(printer)
+    try:
+        status = await _turn(Assistant(config, journal, _speaker(config, options, loop)), options.text, printer)
+    except DeviceError as error:
+        if options.out is not None or options.quiet:
+            raise
+        complain(f"assistant ask: no sound: {error}")
+        silent = Assistant(config, journal, wiring.speaker("none", loop))
+        status = await _turn(silent, options.text, printer)
+    return status
+
+
+def _speaker(config: Config, options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> Speaker:
+    if options.out is not None:
+        return wiring.speaker(f"wav:{options.out}", loop, paced=False)
+    return wiring.speaker("none" if options.quiet else config.audio.output.device, loop, paced=not options.quiet)
+
+
+async def _turn(assistant: Assistant, text: str, printer: _Printer) -> int:
+    async with assistant.running():
+        assistant.engine.dispatch(ev.TextSubmitted(asyncio.get_running_loop().time(), text))
+        await assistant.engine.idle.wait()
+    if printer.outcome == "answered":
+        return EXIT_OK
+    complain(f"assistant ask: no answer{f': {printer.detail}' if printer.detail else ''}")
+    return EXIT_FAILURE

@@ -1,0 +1,24 @@
+"""``assistant devices``: the microphones and speakers of this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from assistant.adapters.pyaudio_device import list_devices
+from assistant.cli.common import complain, say
+from assistant.errors import EXIT_OK, EXIT_UNAVAILABLE
+
+
+def main(options: argparse.Namespace) -> int:
+    devices = list_devices()
+    for title, key, wanted in (("microphones", "input", "inputs"), ("speakers", "output", "outputs")):
+        say(f"{title} (audio.{key}.device):")
+        names = [device for device in devices if getattr(device, wanted)]
+        for device in names:
+            say(f"  {device.name}{'  (default)' if getattr(device, f'default_{key}') else ''}")
+        if not names:
+            say("  none")
+    if not devices:
+        complain("assistant devices: no sound device found: plug one in, or use wav:FILE (docs/configuration.md)")
+        return EXIT_UNAVAILABLE
+    return EXIT_OK

@@ -1,0 +1,34 @@
+"""``assistant run``: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from assistant import wiring
+from assistant.cli.common import load_config, run_async
+from assistant.config import Config
+from assistant.daemon import Daemon
+from assistant.errors import EXIT_OK
+from assistant.journal import Journal, JournalFile
+
+
+def main(options: argparse.Namespace) -> int:
+    run_async(_run(load_config(options), options))
+    return EXIT_OK
+
+
+async def _run(config: Config, options: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    journal = Journal()
+    events = options.events or config.log.events_file
+    file = JournalFile(events) if events else None
+    if file is not None:
+        journal.subscribe(file)
+    try:
+        microphone = wiring.microphone(options.mic or config.audio.input.device, loop)
+        speaker = wiring.speaker(options.speaker or config.audio.output.device, loop)
+        await Daemon(config, journal, microphone, speaker).run()
+    finally:
+        if file is not None:
+            file.close()

@@ -1,0 +1,63 @@
+"""``assistant serve``: the embedded realtime server alone, for the daemon and for other clients."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from assistant import wiring
+from assistant.cli.common import load_config, run_async, say
+from assistant.config import Config
+from assistant.errors import EXIT_OK
+from assistant.local.process import KEY_VARIABLE, READY_PREFIX
+from assistant.local.server import LocalServerSettings, serve
+
+
+def main(options: argparse.Namespace) -> int:
+    config = load_config(options)
+    run_async(_serve(_settings(config, options), until_eof=options.until_eof))
+    return EXIT_OK
+
+
+def _settings(config: Config, options: argparse.Namespace) -> LocalServerSettings:
+    local = config.local
+    return LocalServerSettings(
+        host=options.host or local.host,
+        port=local.port if options.port is None else options.port,
+        key=os.environ.get(KEY_VARIABLE),
+        language=config.language,
+        voice=local.voice,
+        speed=local.speed_wpm,
+        strictness=local.strictness,
+        wake_phrases=wiring.wake_phrases(config),
+        state_folder=config.state_folder / "local",
+        log_transcripts=config.log.transcripts,
+    )
+
+
+async def _serve(settings: LocalServerSettings, *, until_eof: bool) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_eof:
+        # The daemon holds the other end; when it is gone, however it went, so are we.
+        loop.add_reader(sys.stdin.fileno(), lambda: stop.set() if not os.read(sys.stdin.fileno(), 4096) else None)
+
+    def ready(port: int) -> None:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        say(f"{READY_PREFIX}ws://{host}:{port}/v1")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            server = group.create_task(serve(settings, ready=ready))
+            waiting = group.create_task(stop.wait())
+            await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            server.cancel()
+            waiting.cancel()
+    finally:
+        if until_eof:
+            loop.remove_reader(sys.stdin.fileno())

@@ -1,0 +1,169 @@
+"""The daemon: opens the devices, puts the parts together, says that it is ready, and ends in order.
+
+It only wires. What is said and done is decided in :mod:`assistant.core`, and carried out by the engine.
+
+Life::
+
+    start: speaker, models, microphone ──> READY ──> frames, watchdog ──> stop (signal, or end of a recording)
+    a device that cannot be opened at the start ends the daemon; one that is lost later is opened again, for ever
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+
+from assistant import wiring
+from assistant.adapters.sd_notify import Notifier
+from assistant.assembly import Assistant
+from assistant.audio.analysis import AnalysisThread, Heard
+from assistant.audio.ports import Microphone, Speaker
+from assistant.config import Config
+from assistant.core.backoff import retry_delay
+from assistant.core.liveness import Liveness
+from assistant.errors import EXIT_RESTART, DeviceError, HearthError
+from assistant.journal import Journal
+from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
+
+log = logging.getLogger(__name__)
+
+STALL_AFTER_S = 5.0
+"""Seconds without a microphone frame after which the watchdog is no longer fed."""
+
+TRAILING_SILENCE_S = 3.0
+"""A recording that ends in the middle of a request is followed by this much silence, so that the request ends too."""
+
+
+class Deaf(HearthError):
+    """Analysis of the microphone has died. The process leaves, and systemd starts it again."""
+
+    exit_status = EXIT_RESTART
+
+
+class Daemon:
+    """One assistant with ears. ``run`` it once."""
+
+    def __init__(self, config: Config, journal: Journal, microphone: Microphone, speaker: Speaker) -> None:
+        self._config = config
+        self._journal = journal
+        self._loop = asyncio.get_running_loop()
+        self._microphone = microphone
+        self._assistant = Assistant(config, journal, speaker)
+        self._notifier = Notifier()
+        self._liveness = Liveness(stall_after_s=STALL_AFTER_S)
+        self._lost: asyncio.Queue[DeviceError | None] = asyncio.Queue()
+        self._stop = asyncio.Event()
+        self._death: BaseException | None = None
+        self._last_frame = AudioFrame(-FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0)
+
+    def stop(self) -> None:
+        """End in order: the turn without a sound, the session with a goodbye, then everything else."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until :meth:`stop`, a signal, or the end of a recording.
+
+        Raises DeviceError or ModelLoadError if it cannot start, and Deaf if it cannot hear any more.
+        """
+        began = self._loop.time()
+        with self._signals():
+            analyzer = asyncio.ensure_future(asyncio.to_thread(wiring.analyzer, self._config))
+            try:
+                async with self._assistant.running(), asyncio.TaskGroup() as group:
+                    analysis = AnalysisThread(await analyzer, self._heard, self._deaf, self._loop)
+                    analysis.start()
+                    try:
+                        self._open_microphone(analysis)
+                        helpers = [
+                            group.create_task(self._keep_microphone(analysis), name="microphone"),
+                            group.create_task(self._feed_watchdog(), name="watchdog"),
+                        ]
+                        self._notifier.ready(f"listening on {self._microphone.description}")
+                        log.info("ready after %.2f s: %s", self._loop.time() - began, self._microphone.description)
+                        self._journal.note("ready", self._loop.time(), pid=os.getpid())
+                        await self._stop.wait()
+                        self._notifier.stopping()
+                        for helper in helpers:
+                            helper.cancel()
+                    finally:
+                        self._microphone.stop()
+                        analysis.stop()
+            finally:
+                analyzer.cancel()
+        if self._death is not None:
+            raise Deaf(f"analysis of the microphone died: {type(self._death).__name__}") from self._death
+        log.info("stopped")
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    def _heard(self, heard: Heard) -> None:
+        self._last_frame = heard.frame
+        self._liveness.frame(heard.frame.start, self._loop.time())
+        self._assistant.hearing.hear(heard)
+
+    def _deaf(self, error: BaseException) -> None:
+        self._death = error
+        self.stop()
+
+    def _open_microphone(self, analysis: AnalysisThread) -> None:
+        def on_end(error: DeviceError | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._lost.put_nowait, error)
+
+        self._microphone.start(analysis.put, on_end)
+
+    async def _keep_microphone(self, analysis: AnalysisThread) -> None:
+        """Open the microphone again whenever it is lost; a recording that has ended ends the daemon."""
+        while True:
+            error = await self._lost.get()
+            if error is None:
+                await self._finish_recording(analysis)
+                return
+            log.error("microphone lost: %s", error)
+            self._notifier.status("microphone lost")
+            attempt = 1
+            while True:
+                self._microphone.stop()
+                await asyncio.sleep(retry_delay(attempt))
+                attempt += 1
+                try:
+                    self._open_microphone(analysis)
+                except DeviceError as still:
+                    log.debug("microphone: %s", still)
+                    continue
+                log.info("microphone open again")
+                self._notifier.status(f"listening on {self._microphone.description}")
+                break
+
+    async def _finish_recording(self, analysis: AnalysisThread) -> None:
+        silence = bytes(FRAME_BYTES)
+        start = self._last_frame.end
+        for index in range(round(TRAILING_SILENCE_S * 50)):
+            analysis.put(AudioFrame(start + index * FRAME_SAMPLES, silence, self._loop.time()))
+            await asyncio.sleep(0.001)  # as fast as analysis can take it, without overrunning its queue
+        await self._assistant.engine.idle.wait()
+        log.info("the recording is over")
+        self.stop()
+
+    # --- systemd and signals ----------------------------------------------------------------------------------------
+
+    async def _feed_watchdog(self) -> None:
+        """Tell systemd that we hear. A microphone that stands still is not hearing."""
+        interval = self._notifier.watchdog_interval_s
+        while interval is not None:
+            if self._liveness.alive(self._loop.time()):
+                self._notifier.watchdog()
+            await asyncio.sleep(interval)
+
+    @contextlib.contextmanager
+    def _signals(self):  # type: ignore[no-untyped-def]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.remove_signal_handler(number)

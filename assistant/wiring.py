@@ -1,0 +1,188 @@
+"""From the configuration to the parts: each function builds one part, and knows no other.
+
+The daemon (and ``assistant ask``) puts them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
+from assistant.audio.analysis import Analyzer
+from assistant.audio.hearing import Hearing
+from assistant.audio.ports import Microphone, Speaker
+from assistant.audio.uplink import Uplink
+from assistant.config import Config
+from assistant.core.conversation import BargeIn, ConversationSettings, FollowUp
+from assistant.core.endpointing import Endpointer, EndpointingSettings
+from assistant.core.events import Event
+from assistant.core.wake_gate import WakeGate, WakeWordSettings
+from assistant.errors import AuthenticationError
+from assistant.local.process import LocalServerProcess
+from assistant.plugin import Ringer
+from assistant.realtime import providers
+from assistant.realtime.session import Endpoint
+from assistant.realtime.settings import ServerVad, SessionSettings, Transcription
+from assistant.tools.registry import ToolRegistry
+from assistant.tools.runner import ToolRunner
+
+EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
+
+WAV_PREFIX = "wav:"
+
+
+def conversation_settings(config: Config) -> ConversationSettings:
+    session, endpointing = config.session, config.endpointing
+    return ConversationSettings(
+        barge_in=BargeIn(config.barge_in.mode),
+        follow_up=FollowUp(config.follow_up.mode),
+        follow_up_window=config.follow_up.window_s,
+        no_speech_timeout=endpointing.no_speech_timeout_s,
+        max_utterance=endpointing.max_utterance_s,
+        response_timeout=session.response_timeout_s,
+        tool_timeout=config.tools.time_limit_s + 5,
+        max_tool_rounds=session.max_tool_rounds,
+        keep_open=session.keep_open_s,
+        server_turn_detection=session.turn_detection == "server_vad",
+        wake_earcon_delay=0.35 if config.audio.earcons else None,
+    )
+
+
+def endpointing_settings(config: Config) -> EndpointingSettings:
+    endpointing, barge_in = config.endpointing, config.barge_in
+    return EndpointingSettings(
+        start_ms=endpointing.start_ms,
+        start_window_ms=endpointing.start_window_ms,
+        barge_in_ms=barge_in.speech_ms,
+        barge_in_window_ms=barge_in.speech_window_ms,
+        pre_roll_ms=endpointing.pre_roll_ms,
+        end_silence_ms=endpointing.end_silence_ms,
+        max_utterance_ms=round(endpointing.max_utterance_s * 1000),
+    )
+
+
+def session_settings(config: Config, tools: ToolRegistry) -> SessionSettings:
+    session = config.session
+    vad = session.server_vad
+    transcription = session.transcription
+    return SessionSettings(
+        instructions=session.instructions,
+        voice=session.voice,
+        speed=session.speed if session.speed != 1.0 else None,
+        max_output_tokens=session.max_output_tokens if session.max_output_tokens != "inf" else None,
+        turn_detection=ServerVad(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
+        if session.turn_detection == "server_vad"
+        else None,
+        transcription=Transcription(transcription.model, transcription.language) if transcription.model else None,
+        noise_reduction=session.noise_reduction,
+        tools=tools.specs(offline=True),  # the codec leaves out what only our own server understands
+    )
+
+
+def endpoint(config: Config, local: LocalServerProcess | None) -> EndpointSource:
+    """How a new session finds its server. It is asked for each session, since keys and ports change."""
+
+    async def find() -> Endpoint:
+        match config.provider:
+            case "local":
+                if local is not None:
+                    return providers.local(await local.address(), local.key)
+                assert config.local.url is not None
+                return providers.local(config.local.url)
+            case "openai":
+                return providers.openai(config.openai.url, config.openai.model, _key(config, "openai"))
+            case "azure":
+                azure = config.azure
+                assert azure.endpoint and azure.deployment, "the config was checked"
+                return providers.azure(azure.endpoint, azure.deployment, _key(config, "azure"))
+            case "custom":
+                custom = config.custom
+                assert custom.url, "the config was checked"
+                secret = config.secret_for("custom")
+                return providers.custom(custom.url, custom.model, secret.get_secret_value() if secret else None)
+
+    return find
+
+
+def _key(config: Config, provider: str) -> str:
+    secret = config.secret_for(provider)
+    if secret is None:
+        name = getattr(config, provider).api_key_env
+        raise AuthenticationError(f"{provider}: there is no key: set {name}, or {provider}.api_key_file in the config")
+    return secret.get_secret_value()
+
+
+def local_server(config: Config) -> LocalServerProcess | None:
+    """The embedded server as our own child, or None if another brain answers, or a server that already runs."""
+    if config.provider != "local" or config.local.url is not None:
+        return None
+    return LocalServerProcess(("--config", str(config.file)) if config.file else ())
+
+
+def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:
+    """All plugins, loaded and not yet started. A setting that a plugin does not like is logged with its line."""
+    registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts)
+    registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
+    return registry
+
+
+def tool_runner(config: Config, registry: ToolRegistry) -> ToolRunner:
+    return ToolRunner(
+        registry, default_time_limit_s=config.tools.time_limit_s, output_limit=config.tools.result_limit_chars
+    )
+
+
+def hearing(
+    config: Config, send: Callable[[bytes], None], emit: Callable[[Event], None], now: Callable[[], float]
+) -> Hearing:
+    """Wake gate, endpointing and uplink, for analysed frames."""
+    words = [
+        WakeWordSettings(
+            name=wake_word_name(word.model),
+            threshold=word.threshold,
+            patience=(word.patience, word.patience_window),
+            refractory_ms=word.refractory_ms,
+        )
+        for word in config.wake.words
+    ]
+    uplink = Uplink(config.audio.ring_buffer_s, send)
+    return Hearing(WakeGate(words), Endpointer(endpointing_settings(config)), uplink, emit, now)
+
+
+def analyzer(config: Config) -> Analyzer:
+    """The models that look at every frame. Takes some hundred milliseconds: call it on a thread."""
+    from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
+    from assistant.adapters.webrtc_vad import WebRtcVad
+
+    return Analyzer(
+        OpenWakeWordDetector([word.model for word in config.wake.words]), WebRtcVad(config.vad.aggressiveness)
+    )
+
+
+def wake_phrases(config: Config) -> tuple[str, ...]:
+    """The wake words as they are spoken: the embedded server hears them before a command in the same breath."""
+    return tuple(wake_phrase(word.model) for word in config.wake.words)
+
+
+def microphone(device: str | None, loop: asyncio.AbstractEventLoop) -> Microphone:
+    """The microphone that the config names. It is not open yet."""
+    if device is not None and device.startswith(WAV_PREFIX):
+        from assistant.adapters.wav_device import WavMicrophone
+
+        return WavMicrophone(device.removeprefix(WAV_PREFIX), loop=loop)
+    from assistant.adapters.pyaudio_device import PyAudioMicrophone
+
+    return PyAudioMicrophone(device)
+
+
+def speaker(device: str | None, loop: asyncio.AbstractEventLoop) -> Speaker:
+    """The speaker that the config names. It is not open yet."""
+    if device is not None and (device == "none" or device.startswith(WAV_PREFIX)):
+        from assistant.adapters.wav_device import WavSpeaker
+
+        return WavSpeaker(None if device == "none" else device.removeprefix(WAV_PREFIX), loop=loop)
+    from assistant.adapters.pyaudio_device import PyAudioSpeaker
+
+    return PyAudioSpeaker(device)
