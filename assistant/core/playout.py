@@ -76,6 +76,7 @@ class _Segment:
     chunks: deque[_Samples] = field(default_factory=deque)
     queued: int = 0  # samples in `chunks`
     pulled: int = 0
+    end: int = 0  # position one past the last sample that was pulled
     finished: bool = False
     half: bytes = b""  # first byte of a sample whose second byte is still to come
 
@@ -145,16 +146,17 @@ class Playout:
     def append(self, item: ItemId, pcm: bytes) -> bool:
         """Add audio to ``item``, which joins the end of the queue if it is new. Chunks may split a sample.
 
-        False if the item is over already, or if the limit is reached: then nothing of the chunk is kept.
+        False if nothing of the chunk is kept: the item is over already, or a limit is reached. (Above the limit of
+        audio a new item still joins the queue, and ends in its turn.)
         """
         segment = self._segments.get(item)
         if item in self._ended or (segment is not None and segment.finished):
             return False
-        if self._queued + len(pcm) // 2 > self._limit or (segment is None and len(self._segments) >= LIMIT_ITEMS):
+        if segment is None and len(self._segments) < LIMIT_ITEMS:
+            segment = self._segments[item] = _Segment(item)
+        if segment is None or self._queued + len(pcm) // 2 > self._limit:
             self.dropped_samples += len(pcm) // 2
             return False
-        if segment is None:
-            segment = self._segments[item] = _Segment(item)
         pcm = segment.half + pcm
         whole = len(pcm) & ~1
         segment.half = pcm[whole:]
@@ -184,6 +186,10 @@ class Playout:
         self._last = None
         return stopped
 
+    def __contains__(self, item: ItemId) -> bool:
+        """The item waits or plays."""
+        return item in self._segments
+
     def played(self, item: ItemId, before: int | None = None) -> int:
         """How many samples of ``item`` lie before position ``before`` (default: all that were pulled).
 
@@ -209,6 +215,7 @@ class Playout:
         samples = np.frombuffer(pcm, "<i2", count=len(pcm) // 2)
         if not samples.size or (effect_id not in self._effects and len(self._effects) >= LIMIT_EFFECTS):
             return False
+        self.stop_effect(effect_id)
         self._effects[effect_id] = _Clip(samples, loop)
         return True
 
@@ -282,6 +289,7 @@ class Playout:
         segment.queued -= samples
         self._queued -= samples
         segment.pulled += samples
+        segment.end = position + samples
         last = self._runs[-1] if self._runs else None
         if last and last.item == segment.item and last.end == position:
             last.end += samples
@@ -294,8 +302,7 @@ class Playout:
             del self._segments[segment.item]
             self._remember(segment)
             self._rising = self._ramp_up.size  # the next item begins as it was made
-            sounded_until = self._runs[-1].end if self._runs else self.position
-            end = sounded_until if segment.pulled else max(sounded_until, self.position)
+            end = segment.end if segment.pulled else max(self.position, self._runs[-1].end if self._runs else 0)
             self._marks.append(ItemFinished(segment.item, end, segment.pulled))
 
     def _remember(self, segment: _Segment) -> None:
