@@ -178,7 +178,6 @@ class Player:
             self._loop.call_soon(self._emit, event)
         with self._lock:
             self._playout.stop()
-            self._heard.clear()
             heard = self._heard_position(now)
             played = {item: samples_to_ms(self._playout.played(item, heard), SPEAKER_RATE) for item in self._items}
         self._items.clear()

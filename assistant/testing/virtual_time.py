@@ -64,6 +64,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         finally:
             self._release()
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass within a callback, as when the loop is blocked: timers that become due have to wait."""
+        self._clock.now += seconds
+
     def limit(self, at: float) -> None:
         """Raise :class:`VirtualTimeError` rather than let the clock pass ``at``."""
         self._clock.limit = at

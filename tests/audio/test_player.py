@@ -10,7 +10,7 @@ import pytest
 from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, PlayerEvent, SpeakerLost
 from assistant.audio.ports import EndSink, PcmSource
 from assistant.errors import DeviceError
-from assistant.testing.virtual_time import run
+from assistant.testing.virtual_time import VirtualTimeLoop, run
 from assistant.types import AlertId, ItemId
 
 A, B = ItemId("a"), ItemId("b")
@@ -154,6 +154,26 @@ def test_an_interrupt_after_the_end_changes_nothing() -> None:
         room.player.interrupt()
 
     assert in_a_room(scene).stopped() == [(A, 100, False)]
+
+
+def test_an_interrupt_on_a_late_loop_still_reports_what_had_ended_by_itself() -> None:
+    async def scene(room: Room) -> None:
+        room.player.play(A, speech(20))
+        room.player.finish(A)
+        room.player.play(B, speech(1000))
+        await asyncio.sleep(0.05)
+        assert isinstance(room.loop, VirtualTimeLoop)
+        room.loop.advance(0.12)  # A was heard to its end, and what was pulled of B
+        room.player.interrupt()
+
+    room = in_a_room(scene)
+    assert room.stopped() == [(A, 20, False), (B, 20, True)]
+    assert [type(event) for event in room.events] == [
+        PlaybackStarted,
+        PlaybackStopped,
+        PlaybackStarted,
+        PlaybackStopped,
+    ]
 
 
 def test_late_audio_of_a_stopped_item_is_never_heard() -> None:

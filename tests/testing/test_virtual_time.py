@@ -200,3 +200,15 @@ def test_the_limit_ends_a_program_that_never_ends_and_lets_it_clean_up() -> None
     with pytest.raises(VirtualTimeError, match="limit of virtual time"):
         run(main(), limit_s=50)
     assert cleaned_up == ["main"]
+
+
+def test_a_blocked_loop_is_late() -> None:
+    async def main() -> float:
+        loop = virtual_loop()
+        due: list[float] = []
+        loop.call_later(1, lambda: due.append(loop.time()))
+        loop.advance(3)
+        await asyncio.sleep(0.5)
+        return due[0]
+
+    assert run(main()) == START + 3
