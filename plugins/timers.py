@@ -19,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from assistant.plugin import BaseModel, Context, Database, Field, Plugin, Ring, ToolError, WallClock, tool
 
 MAX_TIMERS = 99
 CLOCK_STEP_S = 1.0  # a larger difference between the two clocks is somebody setting one, not their drift
+LATE_S = 1.0
 RETRY_S = 5.0
 WATCH_S = 30.0  # how long a set clock may go unnoticed
 
@@ -61,8 +62,8 @@ class Store:
         self._offset = self._clocks()
         with self._database as db:
             db.execute(
-                "CREATE TABLE IF NOT EXISTS timer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, seconds INTEGER NOT NULL,"
-                " due REAL NOT NULL, ringing INTEGER NOT NULL DEFAULT 0)"
+                "CREATE TABLE IF NOT EXISTS timer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT,"
+                " seconds INTEGER NOT NULL, due REAL NOT NULL, ringing INTEGER NOT NULL DEFAULT 0)"
             )
             db.execute("DELETE FROM timer WHERE ringing")  # they had their ring before the restart
 
@@ -86,15 +87,19 @@ class Store:
             now = self._now(db)
             return self._running(db), now
 
-    def take_due(self) -> tuple[list[Timer], float | None, set[int]]:
-        """Mark what is due as ringing. Gives those; seconds until the next is due; the ids of all that ring."""
+    def take_due(self) -> tuple[list[tuple[Timer, bool]], float | None, set[int]]:
+        """Mark what is due as ringing.
+
+        Gives those, and whether they are late; seconds until the next is due; the ids of all that ring.
+        """
         with self._database as db:
             now = self._now(db)
             due = [timer for timer in self._running(db) if timer.due <= now]
             db.executemany("UPDATE timer SET ringing = 1 WHERE id = ?", [(timer.id,) for timer in due])
             left = self._running(db)
             ringing = {row["id"] for row in db.execute("SELECT id FROM timer WHERE ringing")}
-            return due, (left[0].due - now if left else None), ringing
+            late = [(timer, now - timer.due > LATE_S) for timer in due]
+            return late, (left[0].due - now if left else None), ringing
 
     def cancel(self, name: str | None) -> Timer:
         """Cancel the timer of that name; without one, the one that rings, or the only one there is."""
@@ -145,8 +150,10 @@ class Timers(Plugin):
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._store = await self.context.in_thread(self._open)
-        self._started = self.context.now()
         self.context.spawn(self._watch(), "watching the timers")
+
+    async def stop(self) -> None:
+        await self.context.in_thread(self._store.running)  # notice a clock that was set in the last half minute
 
     def _open(self) -> Store:
         return Store(self.context.database(), self.context.clock)
@@ -243,6 +250,7 @@ class Timers(Plugin):
     # --- ringing: on the event loop -----------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        just_started = True
         while True:
             self._changed.clear()
             try:
@@ -253,10 +261,12 @@ class Timers(Plugin):
                 continue
             for id in self._rings.keys() - ringing:
                 self._rings[id].stop()
-            for timer in due:
-                ring = self.context.ring(self._ring_title(timer), limit_s=self.config.ring_limit_s)
+            for timer, late in due:
+                title = self._late_title(timer) if late and just_started else timer.title
+                ring = self.context.ring(title, limit_s=self.config.ring_limit_s)
                 self._rings[timer.id] = ring
                 self.context.spawn(self._finish(timer, ring), f"ringing the {timer.title}")
+            just_started = False
             if wait_s is None:
                 await self._changed.wait()
             else:
@@ -267,11 +277,10 @@ class Timers(Plugin):
         del self._rings[timer.id]
         await self.context.in_thread(self._store.delete, timer)
 
-    def _ring_title(self, timer: Timer) -> str:
-        due = datetime.fromtimestamp(timer.due, self._started.tzinfo)
-        if due >= self._started - timedelta(seconds=1):
-            return timer.title
-        day = "" if due.date() == self._started.date() else f" on {due:%A}"
+    def _late_title(self, timer: Timer) -> str:
+        now = self.context.now()
+        due = datetime.fromtimestamp(timer.due, now.tzinfo)
+        day = "" if due.date() == now.date() else f" on {due:%A}"
         return f"{timer.title}, which ended at {due:%H:%M}{day} while I was off"
 
 

@@ -197,9 +197,11 @@ def encode(result: object, limit: int) -> str:
     say = result.get("say") if isinstance(result, dict) else None
     if isinstance(say, str):
         cut["say"] = say[: min(_SAY_LIMIT, limit // 4)]
+        if len(_dump(cut)) > limit:  # escapes make it longer
+            del cut["say"]
     start = result if isinstance(result, str) else text
     size = max(0, limit - len(_dump(cut)))
-    while size and len(_dump({**cut, "beginning": start[:size]})) > limit:  # escapes make it longer
+    while size and len(_dump({**cut, "beginning": start[:size]})) > limit:
         size = size * 3 // 4
     return _dump({**cut, "beginning": start[:size]})
 
