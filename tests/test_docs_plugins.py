@@ -1,0 +1,83 @@
+"""Runs every code block of docs/plugins.md."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from assistant.plugin import ToolError
+from assistant.testing.plugins import PluginHarness
+from assistant.tools.loading import ENTRY_POINT_GROUP, import_file
+from assistant.tools.registry import PluginStatus, ToolRegistry
+
+GUIDE = Path(__file__).resolve().parents[1] / "docs" / "plugins.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with every Python block of the guide as the file that its first line names."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for language, text in BLOCKS:
+        if language == "python":
+            name = re.match(r"# (\w+\.py)\n", text)
+            assert name, f"a block of {GUIDE.name} does not begin with its file's name:\n{text}"
+            (folder / name[1]).write_text(text)
+    return folder
+
+
+def block(language: str) -> str:
+    (text,) = [text for kind, text in BLOCKS if kind == language]
+    return text
+
+
+def call(plugin: Path, state: Path, tool: str, **arguments: Any) -> Any:
+    async def main() -> Any:
+        async with PluginHarness(plugin, state) as home:
+            return await home.call(tool, **arguments)
+
+    return asyncio.run(main())
+
+
+def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load(block("yaml"))["plugins"]
+    for test in folder.glob("test_*.py"):
+        test.unlink()
+    registry = ToolRegistry(tmp_path / "state")
+    registry.load([folder], bundled=False, installed=False, settings=settings)
+    assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
+        (name, PluginStatus.ENABLED, "") for name in ("blinds", "dice", "egg", "fridge")
+    ]
+    assert registry.unknown == ()
+    assert all("x-offline" in spec for spec in registry.specs(offline=True))
+
+
+def test_the_tools_of_the_guide_do_what_it_says(folder: Path, tmp_path: Path) -> None:
+    rolled = call(folder / "dice.py", tmp_path, "roll_dice", count=2)
+    assert 2 <= int(re.fullmatch(r"You rolled (\d+)\.", rolled)[1]) <= 12  # type: ignore[index]
+    assert call(folder / "fridge.py", tmp_path, "look", shelf=1)["say"] == "There is milk on shelf 1."
+    with pytest.raises(ToolError, match="The fridge has no shelf 3"):
+        call(folder / "fridge.py", tmp_path, "look", shelf=3)
+    assert call(folder / "blinds.py", tmp_path, "move_blinds", room="bedroom", direction="up") is None
+
+
+def test_the_tests_of_the_guide_pass(folder: Path, tmp_path: Path) -> None:
+    ran = []
+    for file in folder.glob("test_*.py"):
+        for name, function in inspect.getmembers(import_file(file), inspect.isfunction):
+            if name.startswith("test_"):
+                function(tmp_path / "state")
+                ran.append(name)
+    assert ran == ["test_an_egg"]
+
+
+def test_the_entry_point_of_the_guide_is_the_one_that_is_read() -> None:
+    assert list(tomllib.loads(block("toml"))["project"]["entry-points"]) == [ENTRY_POINT_GROUP]
