@@ -109,7 +109,7 @@ def test_other_rates_and_channels_are_converted(tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "is a folder"),
         (lambda path: path.write_bytes(b"Lorem ipsum dolor"), "is not a WAV file"),
         (lambda path: path.write_bytes(b""), "is empty"),
-        (lambda path: path.write_bytes(wav_header(16_000, 8)[:34] + b"\x08\0"), "8-bit PCM; convert it"),
+        (lambda path: path.write_bytes(wav_header(16_000, 8)[:34] + b"\x08\0data\0\0\0\0"), "8-bit PCM; convert it"),
     ],
 )
 def test_a_file_that_cannot_be_heard_is_refused_in_one_line(
@@ -127,8 +127,6 @@ def test_a_file_that_cannot_be_heard_is_refused_in_one_line(
         assert "\n" not in str(caught.value)
         microphone.stop()
 
-    if message == "8-bit PCM; convert it":
-        path.write_bytes(path.read_bytes() + b"data\0\0\0\0")
     run(main())
 
 
@@ -334,9 +332,7 @@ def test_with_available_only_the_sound_is_written_and_without_waiting(tmp_path: 
         return loop.time() - began
 
     assert run(main()) < 0.1 * (len(pcm) / 9_999 + 2)
-    sound = np.frombuffer(recorded(path), "<i2")
-    # Each pause in the supply is an underrun with its ramps, so the values differ there; the length does not.
-    assert sound.size == len(pcm) // 2
+    assert recorded(path) == pcm
 
 
 @pytest.mark.parametrize(("path", "message"), [("absent/out.wav", "No such file"), ("folder", "is not a regular file")])
