@@ -1,0 +1,207 @@
+"""Who may import whom, and what: the architecture as three tables, checked by reading the imports of every file."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Table 1: a part (a module or package of `assistant`) and the parts it may import. Read it from the top: nothing above
+# knows of anything below.
+DIRECTIONS = {
+    "types": "",
+    "errors": "",
+    "core": "types errors",
+    "config": "types errors",
+    "logs": "errors",
+    "journal": "core types errors",
+    "realtime": "core types errors",
+    "audio": "core types errors",
+    "adapters": "audio core types errors",
+    "plugin": "types errors",
+    "tools": "plugin types errors",
+    "local": "realtime core types errors",
+    # The daemon: the only parts that know several of the above at once.
+    "alerts": "plugin core types errors",
+    "engine": "alerts journal tools realtime audio core types errors",
+    "wiring": "local tools plugin adapters audio realtime core config types errors",
+    "assembly": "wiring engine alerts journal tools realtime audio core config types errors",
+    "daemon": "assembly wiring engine journal adapters audio core config types errors",
+    # Programs around it.
+    "testing": "tools plugin audio realtime core types errors",
+    "demo": "local audio core config types errors",
+    "cli": "demo daemon assembly wiring engine alerts journal logs "
+    "local tools plugin adapters audio realtime core config types errors",
+    "__main__": "cli",
+    "__init__": "",
+}
+
+# Table 2: a library and the only places that may import it. A library that is not here may not be imported at all.
+LIBRARIES = {
+    "pyaudio": "assistant/adapters/",
+    "onnxruntime": "assistant/adapters/",
+    "webrtcvad": "assistant/adapters/ assistant/local/",  # the embedded server has a server VAD of its own
+    "pocketsphinx": "assistant/local/",
+    "hassil": "assistant/local/",
+    "espeakng_loader": "assistant/local/",
+    "soxr": "assistant/audio/resample.py assistant/local/",
+    "numpy": "assistant/core/ assistant/audio/ assistant/adapters/ assistant/local/ "
+    "assistant/demo/ assistant/cli/demo.py assistant/testing/",
+    "websockets": "assistant/realtime/ assistant/local/ assistant/testing/",
+    "azure": "assistant/realtime/ assistant/adapters/",
+    "yaml": "assistant/config/",
+    "pydantic": "assistant/config/ assistant/plugin/ assistant/tools/ plugins/",
+    "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
+}
+PART_OF = {"pydantic_core": "pydantic"}  # one release of one is made for one release of the other
+
+# Table 3: pure files and all of the standard library that they may use: no clock, no chance, no input or output.
+PURE_FILES = ("assistant/core/", "assistant/types.py", "assistant/errors.py", "assistant/realtime/codec.py")
+PURE_MODULES = (
+    "__future__ abc base64 binascii bisect collections contextlib copy dataclasses enum fractions functools heapq "
+    "itertools json math operator re statistics string struct types typing"
+)
+PURE_LIBRARIES = "numpy"
+
+FILES = sorted(path for folder in ("assistant", "plugins") for path in (ROOT / folder).rglob("*.py"))
+
+
+def place_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def imports_of(source: str, place: str) -> Iterator[tuple[int, str]]:
+    """Every imported module with its line, wherever in the file it stands; relative ones written out."""
+    package = place.removesuffix("/__init__.py").removesuffix(".py").split("/")
+    if not place.endswith("/__init__.py"):
+        package.pop()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "assistant":  # `from assistant import wiring` imports a part, __version__ is none
+                yield from (
+                    (node.lineno, f"{module}.{name.name}" if _is_part(name.name) else module) for name in node.names
+                )
+            else:
+                yield node.lineno, module
+
+
+def _is_part(name: str) -> bool:
+    return name in DIRECTIONS or (ROOT / "assistant" / name).exists() or (ROOT / "assistant" / f"{name}.py").exists()
+
+
+def violations(source: str, place: str) -> Iterator[str]:
+    """What this file may not import, a line each."""
+    for line, module in imports_of(source, place):
+        if reason := _why_not(module, place):
+            yield f"{place}:{line}: {module}: {reason}"
+
+
+def _why_not(module: str, place: str) -> str | None:
+    top = module.partition(".")[0]
+    if top == "assistant":
+        return _wrong_direction(module, place)
+    pure = place.startswith(PURE_FILES)
+    if top in sys.stdlib_module_names:
+        return "a pure file has no use for it" if pure and top not in PURE_MODULES.split() else None
+    library = PART_OF.get(top, top)
+    if library not in LIBRARIES:
+        return "this library is in no table"
+    if pure and library not in PURE_LIBRARIES.split():
+        return "a pure file has no use for it"
+    return None if place.startswith(tuple(LIBRARIES[library].split())) else f"only in {LIBRARIES[library]}"
+
+
+def _wrong_direction(module: str, place: str) -> str | None:
+    if place.startswith("plugins/"):
+        return None if module == "assistant.plugin" else "a plugin imports assistant.plugin and nothing else of ours"
+    target = module.split(".")[1] if "." in module else "__init__"
+    part = place.removesuffix(".py").split("/")[1]
+    if part not in DIRECTIONS:
+        return f"{part} is in no table"
+    known = ("__init__", part, *DIRECTIONS[part].split())
+    return None if target in known else f"{part} may not know {target}"
+
+
+def test_the_tables_are_about_something() -> None:
+    parts = {
+        place_of(file).removesuffix(".py").split("/")[1] for file in FILES if place_of(file).startswith("assistant/")
+    }
+    assert parts - DIRECTIONS.keys() == set(), "a new part needs a row in DIRECTIONS"
+    assert {word for row in DIRECTIONS.values() for word in row.split()} <= DIRECTIONS.keys()
+
+
+def test_no_part_needs_itself_in_the_end() -> None:
+    """The order of the rows is one in which the parts could have been written."""
+    list(graphlib.TopologicalSorter({part: row.split() for part, row in DIRECTIONS.items()}).static_order())
+
+
+@pytest.mark.parametrize("file", FILES, ids=place_of)
+def test_imports(file: Path) -> None:
+    assert list(violations(file.read_text("utf-8"), place_of(file))) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("assistant/core/conversation.py", "import asyncio"),
+        ("assistant/core/conversation.py", "from time import monotonic"),
+        ("assistant/core/conversation.py", "def f():\n    import random"),
+        ("assistant/core/conversation.py", "from assistant.realtime import codec"),
+        ("assistant/core/conversation.py", "from ..realtime.codec import decode"),
+        ("assistant/core/conversation.py", "from assistant import config"),
+        ("assistant/core/conversation.py", "import pydantic"),
+        ("assistant/realtime/codec.py", "import asyncio"),
+        ("assistant/realtime/session.py", "import onnxruntime"),
+        ("assistant/audio/player.py", "import pyaudio"),
+        ("assistant/audio/player.py", "from assistant.adapters.wav_device import WavSpeaker"),
+        ("assistant/adapters/openwakeword_onnx.py", "import openwakeword.utils"),
+        ("assistant/config/__init__.py", "from ..daemon import main"),
+        ("assistant/tools/runner.py", "import requests"),
+        ("assistant/daemon.py", "from assistant.testing.virtual_time import run"),
+        ("assistant/errors.py", "from assistant import types"),
+        ("plugins/clock.py", "from assistant.config import load"),
+        ("plugins/clock.py", "from assistant.plugin.context import Context"),
+        ("plugins/clock.py", "import numpy"),
+    ],
+)
+def test_what_is_wrong_is_found(place: str, source: str) -> None:
+    assert len(list(violations(source, place))) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("assistant/core/playout.py", "import numpy as np\nfrom assistant.types import ItemId\nfrom . import events"),
+        (
+            "assistant/adapters/pyaudio_device.py",
+            "import pyaudio, threading\nfrom assistant.audio.ports import Speaker",
+        ),
+        ("assistant/config/values.py", "from pydantic_core import PydanticCustomError"),
+        ("assistant/cli/run.py", "from assistant import wiring, __version__\nfrom assistant.daemon import Daemon"),
+        ("plugins/clock.py", "import sqlite3\nfrom pydantic import BaseModel\nfrom assistant.plugin import tool"),
+    ],
+)
+def test_what_is_right_passes(place: str, source: str) -> None:
+    assert list(violations(source, place)) == []
+
+
+def test_every_library_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in project["dependencies"]}
+    distributions = packages_distributions()
+    for library in LIBRARIES:
+        names = {name.lower().replace("_", "-") for name in distributions.get(library, [])}
+        assert names & declared, f"{library} is imported, but none of {sorted(names)} is in pyproject.toml"
