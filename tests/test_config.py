@@ -290,7 +290,9 @@ class TestProblems:
         )
 
     def test_a_broken_value_brings_no_second_problem(self) -> None:
-        assert len(problems_of("provider: custom\ncustom: {url: nonsense}")) == 1
+        assert problem_of("provider: custom\ncustom: {url: nonsense}") == (
+            "2: custom.url: expected an address such as wss://host/path"
+        )
 
     def test_a_broken_value_does_not_hide_a_rule(self) -> None:
         assert len(problems_of("endpointing: {start_ms: 400, pre_roll_ms: x}")) == 2
