@@ -1,0 +1,290 @@
+"""One response: from a decision of the brain to the events that a client sees.
+
+Events are put into the outbox without waiting, so ``cancel`` closes the response at once, whatever it was doing.
+Cancelling the task of ``run`` from outside (the connection ends) sends nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+from assistant.errors import HearthError
+from assistant.local.brain import CallTool, Decision, Say, SayNothing
+from assistant.local.conversation import Conversation, Item, Part
+from assistant.local.protocol import BYTES_PER_MS, SessionConfig, text_tokens
+from assistant.local.voice import split_sentences
+
+_log = logging.getLogger(__name__)
+
+MS_PER_AUDIO_TOKEN: Final = 50
+_LEAD_S: Final = 0.3  # how far ahead of real time paced audio is sent
+_ARGUMENTS_PIECE: Final = 32
+
+Pacing = Literal["burst", "realtime"]
+
+
+class Speech(Protocol):
+    """Text to speech, shared by all sessions, one sentence at a time."""
+
+    async def sentence(self, text: str, voice: str, speed_factor: float) -> Sequence[bytes]:
+        """The sentence as chunks of at most 100 ms: 24 kHz, 16 bit, mono."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a response works with. ``conversation`` is None for a response out of band."""
+
+    config: SessionConfig
+    conversation: Conversation | None
+    context: Sequence[Item]
+    """The items it answers, for the count of tokens."""
+    decide: Callable[[], Awaitable[Decision]]
+    speech: Speech
+    emit: Callable[..., None]
+    """``emit(type, **fields)``"""
+    room: Callable[[], Awaitable[None]]
+    new_id: Callable[[str], str]
+    pacing: Pacing
+    metadata: dict[str, str] | None
+
+
+class Response:
+    """See the module. ``on_done`` is called once, when the response is over."""
+
+    def __init__(self, setting: Setting, on_done: Callable[[Response], None]) -> None:
+        self.id = setting.new_id("resp")
+        self.task: asyncio.Task[None] | None = None
+        self.spoke = False
+        """True once audio was sent."""
+        self._setting = setting
+        self._on_done = on_done
+        self._status = "in_progress"
+        self._details: dict[str, Any] | None = None
+        self._output: list[Item] = []
+        self._message: Item | None = None  # the one being spoken
+        self._input_tokens = self._count_input()
+
+    @property
+    def is_done(self) -> bool:
+        return self._status != "in_progress"
+
+    @property
+    def in_conversation(self) -> bool:
+        return self._setting.conversation is not None
+
+    def begin(self) -> None:
+        """Announce it; ``run`` must follow."""
+        self._setting.emit("response.created", response=self._to_json())
+
+    async def run(self) -> None:
+        try:
+            match await self._setting.decide():
+                case CallTool() as call:
+                    self._call(call)
+                case Say(text):
+                    await self._say(text)
+                case SayNothing():
+                    pass
+            self._finish("completed", None)
+        except HearthError as error:
+            _log.error("a response failed: %s", error)
+            self._fail(str(error))
+        except Exception:
+            _log.exception("a response failed")
+            self._fail("The server had an error while it made the response.")
+
+    def cancel(self, reason: Literal["client_cancelled", "turn_detected"]) -> None:
+        """End it now. What was sent so far stays in the conversation, marked incomplete."""
+        if self.is_done:
+            return
+        self._close_message("incomplete")
+        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+        if self.task is not None:
+            self.task.cancel()
+
+    # -- output ------------------------------------------------------------------------------------------------------
+
+    def _call(self, call: CallTool) -> None:
+        arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+        item = Item(
+            self._setting.new_id("item"),
+            "function_call",
+            "in_progress",
+            name=call.tool,
+            call_id=self._setting.new_id("call"),
+            spoken=call.spoken,
+        )
+        place = self._add(item)
+        place["call_id"] = item.call_id
+        for start in range(0, len(arguments), _ARGUMENTS_PIECE):
+            piece = arguments[start : start + _ARGUMENTS_PIECE]
+            self._setting.emit("response.function_call_arguments.delta", **place, delta=piece)
+        item.arguments, item.status = arguments, "completed"
+        self._setting.emit("response.function_call_arguments.done", **place, name=item.name, arguments=arguments)
+        self._item_done(item)
+
+    async def _say(self, text: str) -> None:
+        spoken = self._setting.config.wants_audio
+        item = Item(self._setting.new_id("item"), "message", "in_progress", role="assistant")
+        place = self._add(item)
+        item.parts.append(Part("output_audio" if spoken else "output_text", ""))
+        self._message = item
+        self._setting.emit("response.content_part.added", **place, content_index=0, part=_part_json(item.parts[0], ""))
+        if not spoken:
+            limit = self._setting.config.max_output_tokens
+            kept = text if limit is None else text[: limit * 4]
+            item.parts[0].text = kept
+            self._setting.emit("response.output_text.delta", **place, content_index=0, delta=kept)
+            self._end_message(complete=kept == text)
+            return
+        complete = await self._speak(text, item.parts[0], place)
+        self._end_message(complete=complete)
+
+    async def _speak(self, text: str, part: Part, place: dict[str, Any]) -> bool:
+        """Send audio and transcript, sentence by sentence; False when the limit of tokens was met."""
+        setting, emit = self._setting, self._setting.emit
+        limit = setting.config.max_output_tokens
+        room_ms = None if limit is None else limit * MS_PER_AUDIO_TOKEN
+        started = asyncio.get_running_loop().time()
+        sent_ms = 0
+        for index, sentence in enumerate(split_sentences(text)):
+            chunks = await setting.speech.sentence(sentence, setting.config.voice, setting.config.speed)
+            delta = f" {sentence}" if index else sentence
+            if not part.cut:
+                part.text = (part.text or "") + delta
+            emit("response.output_audio_transcript.delta", **place, content_index=0, delta=delta)
+            for chunk in chunks:
+                if room_ms is not None:
+                    chunk = chunk[: max(0, room_ms - sent_ms) * BYTES_PER_MS]
+                    if not chunk:
+                        return False
+                part.extend(chunk)
+                sent_ms += len(chunk) // BYTES_PER_MS
+                self.spoke = True
+                delta = b64encode(chunk).decode("ascii")
+                emit("response.output_audio.delta", **place, content_index=0, delta=delta)
+                await setting.room()
+                if setting.pacing == "realtime":
+                    ahead = started + sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
+                    await asyncio.sleep(max(0.0, ahead))
+        return True
+
+    def _end_message(self, *, complete: bool) -> None:
+        self._close_message("completed" if complete else "incomplete")
+        if not complete:
+            self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+
+    def _close_message(self, status: str) -> None:
+        """The closing events of the message in progress, if there is one."""
+        item, self._message = self._message, None
+        if item is None:
+            return
+        part = item.parts[0]
+        place = self._place(item) | {"content_index": 0}
+        text = part.text or ""
+        if part.type == "output_audio":
+            self._setting.emit("response.output_audio.done", **place)
+            self._setting.emit("response.output_audio_transcript.done", **place, transcript=text)
+        else:
+            self._setting.emit("response.output_text.done", **place, text=text)
+        self._setting.emit("response.content_part.done", **place, part=_part_json(part, text))
+        item.status = status
+        self._item_done(item)
+
+    def _add(self, item: Item) -> dict[str, Any]:
+        """Announce an output item; gives the keys that its events share."""
+        self._output.append(item)
+        place = self._place(item)
+        self._setting.emit(
+            "response.output_item.added", response_id=self.id, output_index=place["output_index"], item=item.to_json()
+        )
+        if self._setting.conversation is not None:
+            previous = self._setting.conversation.insert(item)
+            self._setting.emit("conversation.item.added", previous_item_id=previous, item=item.to_json())
+        return place
+
+    def _item_done(self, item: Item) -> None:
+        place = self._place(item)
+        conversation = self._setting.conversation
+        if conversation is not None and conversation.find(item.id) is not None:  # the client may have deleted it
+            previous = conversation.before(item.id)
+            self._setting.emit("conversation.item.done", previous_item_id=previous, item=item.to_json())
+            conversation.trim()
+        self._setting.emit(
+            "response.output_item.done", response_id=self.id, output_index=place["output_index"], item=item.to_json()
+        )
+
+    def _place(self, item: Item) -> dict[str, Any]:
+        return {"response_id": self.id, "item_id": item.id, "output_index": self._output.index(item)}
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _fail(self, message: str) -> None:
+        self._close_message("incomplete")
+        error = {"type": "server_error", "code": "server_error", "message": message}
+        self._finish("failed", {"type": "failed", "error": error})
+
+    def _finish(self, status: str, details: dict[str, Any] | None) -> None:
+        if self.is_done:
+            return
+        self._status, self._details = status, details
+        self._setting.emit("response.done", response=self._to_json())
+        self._setting.emit("rate_limits.updated", rate_limits=[])  # there are none
+        self._on_done(self)
+
+    def _to_json(self) -> dict[str, Any]:
+        config = self._setting.config
+        conversation = self._setting.conversation
+        audio = config.json["audio"]["output"]
+        return {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": self._status,
+            "status_details": self._details,
+            "output": [item.to_json() for item in self._output],
+            "conversation_id": conversation.id if conversation is not None else None,
+            "output_modalities": list(config.json["output_modalities"]),
+            "max_output_tokens": config.json["max_output_tokens"],
+            "audio": {"output": {"format": audio["format"], "voice": audio["voice"]}},
+            "metadata": self._setting.metadata,
+            "usage": self._usage() if self.is_done else None,
+        }
+
+    def _count_input(self) -> tuple[int, int]:
+        config = self._setting.config
+        text = text_tokens(config.instructions) + (text_tokens(json.dumps(config.tools)) if config.tools else 0)
+        counts = [item.tokens() for item in self._setting.context]
+        return text + sum(count[0] for count in counts), sum(count[1] for count in counts)
+
+    def _usage(self) -> dict[str, Any]:
+        text_in, audio_in = self._input_tokens
+        text_out = sum(text_tokens(item.text + item.arguments) for item in self._output)
+        audio_out = sum(-(-part.audio_ms // MS_PER_AUDIO_TOKEN) for item in self._output for part in item.parts)
+        none_cached = {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0}
+        return {
+            "total_tokens": text_in + audio_in + text_out + audio_out,
+            "input_tokens": text_in + audio_in,
+            "output_tokens": text_out + audio_out,
+            "input_token_details": {
+                "text_tokens": text_in,
+                "audio_tokens": audio_in,
+                "image_tokens": 0,
+                "cached_tokens": 0,
+                "cached_tokens_details": none_cached,
+            },
+            "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
+        }
+
+
+def _part_json(part: Part, text: str) -> dict[str, Any]:
+    """A part as ``content_part`` events name it: "text" and "audio", unlike items."""
+    if part.type == "output_audio":
+        return {"type": "audio", "transcript": text}
+    return {"type": "text", "text": text}
