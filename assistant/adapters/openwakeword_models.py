@@ -24,7 +24,7 @@ _VERSION: Final = re.compile(r"_v\d+(\.\d+)*$")
 _REINSTALL: Final = "pip install --force-reinstall --no-deps openwakeword==0.4.0"
 
 # What to say, where it is not simply the name. Both models know more ways to say it; see openWakeWord's docs/models.
-_PHRASES: Final = {"timer": "set a ten minute timer", "weather": "what's the weather"}
+_PHRASES: Final = {"timer": "set a five minute timer", "weather": "what's the weather"}
 
 
 @dataclass(frozen=True, slots=True)

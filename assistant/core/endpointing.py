@@ -262,11 +262,9 @@ class Endpointer:
         return max(earliest, frame.run_start - ms_to_samples(settings.pre_roll_ms, MIC_RATE), frame.run_before_end)
 
     def _find_stop(self, frame: _Frame, utterance: _Utterance) -> SpeechStop | None:
-        silent_from = self._silent_from(utterance)
-        # The first test is for lost frames: a silence that was long enough has ended the utterance, whatever follows.
-        if frame.start < silent_from and frame.speech and not frame.lone:
+        if frame.speech and not frame.lone:  # the first frame after a loss is lone: a long loss is an end
             utterance.last_voiced = frame.end
-            silent_from = self._silent_from(utterance)
+        silent_from = self._silent_from(utterance)
         too_long_from = utterance.start.sample + self._max_utterance
         if frame.end < min(silent_from, too_long_from):
             return None

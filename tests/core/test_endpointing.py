@@ -320,6 +320,21 @@ def test_an_utterance_is_cut_at_its_maximum() -> None:
     assert 0 <= stop.decided_at - stop.sample < FRAME
 
 
+def test_the_maximum_need_not_be_a_multiple_of_a_frame() -> None:
+    room = start_speaking(max_utterance_ms=1990)
+    (stop,) = room.play("#" * 100)
+    assert isinstance(stop, SpeechStop)
+    assert stop.sample == stop.last_voiced == stop.decided_at - ms(10) == frames(50) - ms(300) + ms(1990)
+
+
+def test_audio_from_before_the_start_takes_at_most_half_of_the_maximum() -> None:
+    room = scene(max_utterance_ms=1000)
+    room.play("#" * 100)
+    room.endpointer.expect(Expect.UTTERANCE, room.position)
+    start, stop = room.play("#" * 100)
+    assert (start.sample, stop.sample) == (frames(110) - ms(500), frames(110) + ms(500))
+
+
 def test_of_two_ends_in_lost_audio_the_first_counts() -> None:
     room = start_speaking(max_utterance_ms=1300)
     start, last_voiced = frames(50) - ms(300), room.position
