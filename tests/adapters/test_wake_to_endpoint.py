@@ -15,8 +15,8 @@ from tests.speech import RATE, Samples, concat, frames, in_room, say, silence
 COMMAND = "turn on the kitchen light"
 LEAD_IN = 2.0
 
-# An early hit (long before the phrase has died away) and a late one; spelled as the voice says them right.
-WORDS = {"hey_mycroft": "hey my croft", "hey_jarvis": wake_phrase("hey_jarvis")}
+# From the earliest hit (before the phrase has died away) to the latest; spelled as the voice says them right.
+WORDS = {"weather": wake_phrase("weather"), "hey_mycroft": "hey my croft", "hey_jarvis": wake_phrase("hey_jarvis")}
 
 
 @dataclass
