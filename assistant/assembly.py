@@ -43,6 +43,7 @@ class Assistant:
         self._runner = wiring.tool_runner(config, self.tools)
         self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop)
+        self.player.set_volume(config.audio.output.volume / 100)
         self.engine = Engine(
             Conversation(wiring.conversation_settings(config)),
             sessions=self._new_session,

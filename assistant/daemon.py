@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from assistant import wiring
 from assistant.adapters.sd_notify import Notifier
@@ -53,7 +56,7 @@ class Daemon:
         self._microphone = microphone
         self._assistant = Assistant(config, journal, speaker)
         self._notifier = Notifier()
-        self._liveness = Liveness(stall_after_s=STALL_AFTER_S)
+        self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
         self._lost: asyncio.Queue[DeviceError | None] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._death: BaseException | None = None
@@ -79,6 +82,7 @@ class Daemon:
                         self._open_microphone(analysis)
                         helpers = [
                             group.create_task(self._keep_microphone(analysis), name="microphone"),
+                            group.create_task(self._keep_speaker(), name="speaker"),
                             group.create_task(self._feed_watchdog(), name="watchdog"),
                         ]
                         self._notifier.ready(f"listening on {self._microphone.description}")
@@ -113,7 +117,13 @@ class Daemon:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._lost.put_nowait, error)
 
-        self._microphone.start(analysis.put, on_end)
+        # A stream that is opened again counts from 0; for everybody else the samples go on.
+        offset = self._last_frame.end
+
+        def on_frame(frame: AudioFrame) -> None:
+            analysis.put(replace(frame, start=frame.start + offset) if offset else frame)
+
+        self._microphone.start(on_frame, on_end)
 
     async def _keep_microphone(self, analysis: AnalysisThread) -> None:
         """Open the microphone again whenever it is lost; a recording that has ended ends the daemon."""
@@ -124,19 +134,30 @@ class Daemon:
                 return
             log.error("microphone lost: %s", error)
             self._notifier.status("microphone lost")
-            attempt = 1
-            while True:
-                self._microphone.stop()
-                await asyncio.sleep(retry_delay(attempt))
-                attempt += 1
-                try:
-                    self._open_microphone(analysis)
-                except DeviceError as still:
-                    log.debug("microphone: %s", still)
-                    continue
-                log.info("microphone open again")
-                self._notifier.status(f"listening on {self._microphone.description}")
-                break
+            await asyncio.to_thread(self._microphone.stop)
+            await self._reopen("microphone", lambda: self._open_microphone(analysis))
+            self._notifier.status(f"listening on {self._microphone.description}")
+
+    async def _keep_speaker(self) -> None:
+        """Open the speaker again whenever it is lost."""
+        lost = self._assistant.engine.speaker_lost
+        while True:
+            await lost.wait()
+            lost.clear()
+            log.error("speaker lost")
+            await self._reopen("speaker", self._assistant.player.start)
+
+    async def _reopen(self, what: str, start: Callable[[], None]) -> None:
+        """Try to open a device until it works. A device may block while it opens, so it is opened on a thread."""
+        for attempt in itertools.count(1):
+            await asyncio.sleep(retry_delay(attempt))
+            try:
+                await asyncio.to_thread(start)
+            except DeviceError as error:
+                log.debug("%s: %s", what, error)
+            else:
+                log.info("%s open again", what)
+                return
 
     async def _finish_recording(self, analysis: AnalysisThread) -> None:
         silence = bytes(FRAME_BYTES)
@@ -159,7 +180,7 @@ class Daemon:
             await asyncio.sleep(interval)
 
     @contextlib.contextmanager
-    def _signals(self):  # type: ignore[no-untyped-def]
+    def _signals(self) -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         try:

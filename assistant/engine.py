@@ -270,7 +270,6 @@ class Engine:
 
     async def _call_tool(self, call: CallId, name: str, arguments: str) -> None:
         outcome = await self._tools.call(name, arguments)
-        log.info("tool %s: %s in %.0f ms", name[:80], outcome.status, outcome.duration_s * 1000)
         self.journal.note(
             "tool_result",
             self._loop.time(),

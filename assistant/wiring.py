@@ -177,12 +177,16 @@ def microphone(device: str | None, loop: asyncio.AbstractEventLoop) -> Microphon
     return PyAudioMicrophone(device)
 
 
-def speaker(device: str | None, loop: asyncio.AbstractEventLoop) -> Speaker:
-    """The speaker that the config names. It is not open yet."""
+def speaker(device: str | None, loop: asyncio.AbstractEventLoop, available: Callable[[], int] | None = None) -> Speaker:
+    """The speaker that the config names. It is not open yet.
+
+    available: makes a recording hold only what is played, as fast as it comes; says how many samples there are.
+    """
     if device is not None and (device == "none" or device.startswith(WAV_PREFIX)):
         from assistant.adapters.wav_device import WavSpeaker
 
-        return WavSpeaker(None if device == "none" else device.removeprefix(WAV_PREFIX), loop=loop)
+        path = None if device == "none" else device.removeprefix(WAV_PREFIX)
+        return WavSpeaker(path, loop=loop, available=available)
     from assistant.adapters.pyaudio_device import PyAudioSpeaker
 
     return PyAudioSpeaker(device)

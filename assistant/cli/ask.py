@@ -8,7 +8,6 @@ import sys
 
 from assistant import wiring
 from assistant.assembly import Assistant
-from assistant.audio.ports import Speaker
 from assistant.cli.common import complain, load_config, run_async
 from assistant.config import Config
 from assistant.core import events as ev
@@ -51,30 +50,29 @@ class _Printer:
 
 
 async def _ask(config: Config, options: argparse.Namespace) -> int:
-    loop = asyncio.get_running_loop()
-    journal = Journal()
-    printer = _Printer()
-    journal.subscribe(printer)
-    try:
-        status = await _turn(Assistant(config, journal, _speaker(config, options, loop)), options.text, printer)
-    except DeviceError as error:
-        if options.out is not None or options.quiet:
-            raise
-        complain(f"assistant ask: no sound: {error}")
-        silent = Assistant(config, journal, wiring.speaker("none", loop))
-        status = await _turn(silent, options.text, printer)
-    return status
-
-
-def _speaker(config: Config, options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> Speaker:
     if options.out is not None:
-        return wiring.speaker(f"wav:{options.out}", loop, paced=False)
-    return wiring.speaker("none" if options.quiet else config.audio.output.device, loop, paced=not options.quiet)
+        return await _turn(config, options.text, f"wav:{options.out}", at_once=True)
+    if options.quiet:
+        return await _turn(config, options.text, "none", at_once=True)
+    try:
+        return await _turn(config, options.text, config.audio.output.device)
+    except* DeviceError as errors:
+        complain(f"assistant ask: no sound: {errors.exceptions[0]}")
+    return await _turn(config, options.text, "none", at_once=True)
 
 
-async def _turn(assistant: Assistant, text: str, printer: _Printer) -> int:
+async def _turn(config: Config, text: str, device: str | None, *, at_once: bool = False) -> int:
+    """One request. ``at_once``: nobody listens, so the answer need not take its time."""
+    loop = asyncio.get_running_loop()
+    journal, printer = Journal(), _Printer()
+    journal.subscribe(printer)
+
+    def available() -> int:
+        return assistant.player.available()
+
+    assistant = Assistant(config, journal, wiring.speaker(device, loop, available if at_once else None))
     async with assistant.running():
-        assistant.engine.dispatch(ev.TextSubmitted(asyncio.get_running_loop().time(), text))
+        assistant.engine.dispatch(ev.TextSubmitted(loop.time(), text))
         await assistant.engine.idle.wait()
     if printer.outcome == "answered":
         return EXIT_OK

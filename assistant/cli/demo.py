@@ -44,7 +44,7 @@ async def _play(folder: Path) -> None:
             for scene in SCENES:
                 stage.begin_scene(scene.__doc__ or scene.__name__)
                 await scene(play)
-                await stage.quiet(1.0)
+                await asyncio.sleep(1.0)
     say()
     _print_table(play)
     _check_speaker(folder / "speaker.wav")

@@ -45,7 +45,7 @@ class Utterance:
 class Person:
     """Somebody with a voice of espeak-ng."""
 
-    def __init__(self, voice: str = "en-us+f1", speed: int = 165) -> None:
+    def __init__(self, voice: str = "en-us+f2", speed: int = 165) -> None:
         self._voice = Voice(voice, speed)
 
     def utter(self, text: str) -> Utterance:

@@ -46,9 +46,12 @@ class Stage:
     ``wait`` looks at the journal from where the last ``wait`` ended, so a scene reads as a list of what follows.
     """
 
-    def __init__(self, folder: Path, kitchen: Kitchen) -> None:
+    def __init__(self, folder: Path, kitchen: Kitchen, config: str = CONFIG, *, quiet: bool = False) -> None:
+        """config: the daemon's config file. quiet: show nothing."""
         self.folder = folder
         self.kitchen = kitchen
+        self._config = config
+        self._quiet = quiet
         self.entries: list[Entry] = []
         self._position = 0
         self._file: Any = None
@@ -62,13 +65,17 @@ class Stage:
     async def daemon(self) -> AsyncIterator[None]:
         """Start the daemon as a stranger would; leaving sends SIGTERM and checks that it ends well and soon."""
         config = self.folder / "config.yaml"
-        config.write_text(CONFIG, encoding="utf-8")
+        config.write_text(self._config, encoding="utf-8")
         with (self.folder / "daemon.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "assistant", "run", "--config", str(config)), stderr=log, stdout=log
             )
         try:
-            yield
+            # The scene runs in this group's body: what it raises ends the reader, too.
+            async with asyncio.TaskGroup() as group:
+                following = group.create_task(self._follow(), name="journal")
+                yield
+                following.cancel()
             self._process.terminate()
             async with asyncio.timeout(_STOP_GRACE):
                 status = await self._process.wait()
@@ -90,42 +97,37 @@ class Stage:
         self.show(f'someone says "{text}"')
         return await self.kitchen.say(person.utter(text))
 
-    async def wait(self, what: str, timeout: float, **wanted: Any) -> Entry:
+    async def wait(self, what: str, within: float, **wanted: Any) -> Entry:
         """The next entry of the journal whose fields are as wanted; everything before it is passed over."""
 
         def fits(entry: Entry) -> bool:
             return all(entry.get(key) == value for key, value in wanted.items())
 
-        return await self.wait_until(what, timeout, fits)
+        return await self.wait_until(what, within, fits)
 
-    async def wait_until(self, what: str, timeout: float, fits: Callable[[Entry], bool]) -> Entry:
-        deadline = time.monotonic() + timeout
+    async def wait_until(self, what: str, within: float, fits: Callable[[Entry], bool]) -> Entry:
+        deadline = time.monotonic() + within
         while True:
             while self._position < len(self.entries):
                 entry = self.entries[self._position]
                 self._position += 1
                 if fits(entry):
                     return entry
-            self._read()
-            if self._position < len(self.entries):
-                continue
             if self._process is not None and self._process.returncode is not None:
                 raise SceneFailed(f"the daemon has ended; see {self.folder / 'daemon.log'}")
             if time.monotonic() > deadline:
-                raise SceneFailed(f"{what}: did not happen within {timeout:.0f} s")
+                raise SceneFailed(f"{what}: did not happen within {within:.0f} s")
             await asyncio.sleep(_POLL)
-
-    async def quiet(self, seconds: float) -> list[Entry]:
-        """Let time pass; gives what happened in it."""
-        first = len(self.entries)
-        await asyncio.sleep(seconds)
-        self._read()
-        self._position = len(self.entries)
-        return self.entries[first:]
 
     def sent_bytes(self) -> int:
         """Bytes of microphone audio that have left the machine so far."""
         return next((entry["sent_bytes"] for entry in reversed(self.entries) if entry["name"] == "uplink"), 0)
+
+    async def _follow(self) -> None:
+        """Read the journal as it is written."""
+        while True:
+            self._read()
+            await asyncio.sleep(_POLL)
 
     def _read(self) -> None:
         if self._file is None:
@@ -146,7 +148,8 @@ class Stage:
     # --- the screen -------------------------------------------------------------------------------------------------
 
     def show(self, text: str, at: float | None = None) -> None:
-        print(f"  {(time.monotonic() if at is None else at) - self._began:7.2f} s  {text}", flush=True)
+        if not self._quiet:
+            print(f"  {(time.monotonic() if at is None else at) - self._began:7.2f} s  {text}", flush=True)
 
     def begin_scene(self, title: str) -> None:
         print(f"\n{title}", flush=True)
