@@ -332,10 +332,9 @@ def _validated(plugin: LoadedPlugin, settings: Mapping[str, Any] | None) -> Base
     try:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise PluginLoadError("Config must be a class derived from BaseModel")
-        closed = set(settings or {}) - _keys(model)
         unknown = tuple(
             ConfigProblem(f"{section}.{key}", f"there is no such setting; known are: {', '.join(sorted(_keys(model)))}")
-            for key in sorted(closed)
+            for key in sorted(set(settings or {}) - _keys(model))
         )
         if unknown and model.model_config.get("extra") != "allow":
             raise _WrongSettings(unknown)

@@ -37,6 +37,11 @@ _INSTEAD: Final[Mapping[Any, str]] = {
     bytes: "str",
     complex: "float",
 }
+_MESSAGES: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "unexpected_keyword_argument": "is not known here",
+}
 
 
 class ToolArgumentsError(ToolError):
@@ -109,9 +114,8 @@ def explain(error: ValidationError) -> str:
     """What is wrong with some values, in one line and without the values."""
     parts = []
     for item in error.errors(include_url=False, include_input=False, include_context=False)[:5]:
-        place = ".".join(str(step) for step in item["loc"])
-        message = "is not known here" if item["type"] == "extra_forbidden" else item["msg"]
-        message = "is missing" if item["type"] == "missing" else message
+        place = " ".join(".".join(str(step) for step in item["loc"]).split())[:100]  # may hold keys of any shape
+        message = _MESSAGES.get(item["type"], item["msg"])
         parts.append(f"{place}: {message}" if place else message)
     return "; ".join(parts)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.plugin import ToolError
-from assistant.testing.plugins import FRIDAY_MORNING, PluginHarness
-from assistant.tools.loading import bundled_plugins_folder
+from assistant.plugin import Database, ToolError
+from assistant.testing.plugins import FRIDAY_MORNING, FakeClock, PluginHarness
+from assistant.tools.loading import bundled_plugins_folder, import_file
 
 FILE = bundled_plugins_folder() / "timers.py"
 
@@ -144,6 +145,16 @@ def test_a_name_and_a_row_that_are_free_again_are_not_mixed_up(tmp_path: Path) -
     at_home(tmp_path, script)
 
 
+def test_the_number_of_a_timer_is_never_used_again(tmp_path: Path) -> None:
+    """A ring that ends late must not delete the timer that was set in the meantime."""
+    database = Database(tmp_path / "x.sqlite3")
+    store = import_file(FILE).Store(database, FakeClock())
+    first = store.add(60, None)
+    store.cancel(None)
+    assert store.add(60, None).id != first.id
+    database.close()
+
+
 def test_limits(tmp_path: Path) -> None:
     async def script(home: PluginHarness) -> None:
         for bad in ({"amount": 0, "unit": "minutes"}, {"amount": 1000, "unit": "hours"}, {"amount": 1, "unit": "days"}):
@@ -204,6 +215,7 @@ def test_nothing_rings_twice_after_a_crash_while_ringing(tmp_path: Path) -> None
         await home.advance(hours=1)
         assert home.ringer.history == []
         assert (await home.call("list_timers"))["timers"] == []
+        assert (await home.call("cancel_all_timers"))["cancelled"] == 0
 
     at_home(tmp_path / "state", before)
     at_home(crashed, after, now=FRIDAY_MORNING + timedelta(minutes=2))
@@ -230,8 +242,6 @@ def test_setting_the_clock_moves_no_timer(tmp_path: Path, jump: timedelta) -> No
 def test_a_database_that_cannot_be_read_for_a_while_loses_no_ring(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import sqlite3
-
     async def script(home: PluginHarness) -> None:
         await home.call("set_timer", amount=1, unit="minutes")
         with sqlite3.connect(tmp_path / "timers" / "plugin.sqlite3", isolation_level=None) as other:

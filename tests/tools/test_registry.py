@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -182,6 +183,13 @@ def test_a_broken_plugin_is_off_and_the_others_are_on(tmp_path: Path, text: str,
     assert broken.reason
     assert "\n" not in broken.reason
     assert hello.status is PluginStatus.ENABLED
+
+
+def test_an_import_that_failed_leaves_no_module_behind(tmp_path: Path) -> None:
+    write(tmp_path / "mine", "half/__init__.py", "from . import part\n1/0\n")
+    write(tmp_path / "mine", "half/part.py", "")
+    loaded(tmp_path, tmp_path / "mine")
+    assert [name for name in sys.modules if "_half" in name and name.startswith("_hearth_plugin_")] == []
 
 
 def test_an_import_that_never_returns_is_given_up() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -306,30 +308,46 @@ def test_a_blocking_tool_keeps_its_thread_and_nothing_else(release: threading.Ev
     asyncio.run(main())
 
 
-def test_ending_the_process_does_not_wait_for_a_stuck_thread(tmp_path: Path) -> None:
-    import subprocess
+STUCK = """
+import asyncio, threading
+from pathlib import Path
+from assistant.plugin import tool
+from assistant.tools.loading import from_object
+from assistant.tools.registry import ToolRegistry
+from assistant.tools.runner import ToolRunner
 
-    script = tmp_path / "stuck.py"
-    script.write_text(
-        "import asyncio, threading\n"
-        "from pathlib import Path\n"
-        "from assistant.plugin import tool\n"
-        "from assistant.tools.loading import from_object\n"
-        "from assistant.tools.registry import ToolRegistry\n"
-        "from assistant.tools.runner import ToolRunner\n"
-        "@tool\n"
-        "def stuck() -> None:\n"
-        "    'Do.'\n"
-        "    threading.Event().wait()\n"
-        "async def main() -> None:\n"
-        "    registry = ToolRegistry(Path('unused'))\n"
-        "    registry.load_candidates([from_object('stuck', stuck)])\n"
-        "    print((await ToolRunner(registry, default_time_limit_s=0.02).call('stuck', '')).status)\n"
-        "asyncio.run(main())\n"
+@tool
+def stuck() -> None:
+    "Do."
+    threading.Event().wait()
+
+async def main() -> None:
+    registry = ToolRegistry(Path("unused"))
+    registry.load_candidates([from_object("stuck", stuck)])
+    print((await ToolRunner(registry, default_time_limit_s=0.02).call("stuck", "")).status)
+
+asyncio.run(main())
+"""
+
+
+def test_ending_the_process_does_not_wait_for_a_stuck_thread() -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK], cwd=root, capture_output=True, text=True, timeout=20, check=False
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout == "timeout\n"
-    assert done.stderr == ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, "timeout\n", "")
+
+
+def test_a_blocking_tool_sees_the_callers_context() -> None:
+    turn: ContextVar[int] = ContextVar("turn")
+
+    @tool
+    def which() -> int:
+        """Do."""
+        return turn.get()
+
+    turn.set(7)
+    assert run(which).output == "7"
 
 
 @pytest.mark.parametrize("sync", [True, False])

@@ -131,6 +131,7 @@ def test_arguments_are_coerced_where_they_can_only_mean_one_thing() -> None:
         ({"count": None}, "count: Input should be a valid integer"),
         ({"count": 11}, "count: Input should be less than or equal to 10"),
         ({"count": 1, "colour": "red"}, "colour: is not known here"),
+        ({"count": 1, "a\nb": "red"}, "a b: is not known here"),
     ],
 )
 def test_wrong_arguments_are_explained_in_one_line(arguments: dict[str, Any], message: str) -> None:
