@@ -83,7 +83,8 @@ def _synthesize(text: str, voice: str, speed: int) -> tuple[int, bytes]:
 
 
 def _at_level(samples: npt.NDArray[np.float64], dbfs: float) -> npt.NDArray[np.float64]:
-    return samples / np.sqrt(np.mean(samples**2)) * 10 ** (dbfs / 20)
+    scaled: npt.NDArray[np.float64] = samples / np.sqrt(np.mean(samples**2)) * 10 ** (dbfs / 20)
+    return scaled
 
 
 def _to_int16(samples: npt.NDArray[np.float64]) -> Samples:
