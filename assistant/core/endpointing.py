@@ -53,7 +53,9 @@ class EndpointingSettings:
     max_pre_roll_ms: an utterance never begins earlier than this before ``since``, however long its run is.
     run_gap_ms: silence that ends a run.
     wake_phrase_ms: an utterance whose run began before ``since``, and that is shorter than this, may be a wake phrase
-        alone. Of recorded and synthetic ones 9 in 10 are, and no phrase with two words or more after it.
+        alone. A phrase of two words with a command of three or more is longer (1440 ms at least, in synthetic speech).
+        With a pause of 0.6 to 1 s after 52 recordings of "alexa", the command was cut off 16 times without this rule
+        and 7 times with it; at VAD aggressiveness 3, 27 and 2 times.
     wake_pause_ms: takes the place of ``end_silence_ms`` for such an utterance, if longer. 0 turns this off.
     """
 
