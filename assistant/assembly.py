@@ -45,7 +45,7 @@ class Assistant:
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop)
         self.player.set_volume(config.audio.output.volume / 100)
         self.engine = Engine(
-            Conversation(wiring.conversation_settings(config)),
+            Conversation(wiring.conversation_settings(config, self.tools)),
             sessions=self._new_session,
             hearing=self.hearing,
             player=self.player,

@@ -117,8 +117,9 @@ class Engine:
     # --- events and time --------------------------------------------------------------------------------------------
 
     def dispatch(self, event: Event) -> None:
-        """Let the conversation handle an event, and carry out what it asks for."""
+        """Let the conversation handle an event, and carry out what it asks for. Before :meth:`run` it waits."""
         self._events.append(event)
+        self.idle.clear()
         self._pump()
 
     def _pump(self) -> None:

@@ -32,8 +32,12 @@ EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
 
 WAV_PREFIX = "wav:"
 
+TOOL_MARGIN_S = 5.0
+"""How much longer than the longest time limit of a tool the conversation waits for its answer."""
 
-def conversation_settings(config: Config) -> ConversationSettings:
+
+def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSettings:
+    limits = [tool.options.time_limit_s or config.tools.time_limit_s for tool in tools.tools.values()]
     session, endpointing = config.session, config.endpointing
     return ConversationSettings(
         barge_in=BargeIn(config.barge_in.mode),
@@ -42,7 +46,7 @@ def conversation_settings(config: Config) -> ConversationSettings:
         no_speech_timeout=endpointing.no_speech_timeout_s,
         max_utterance=endpointing.max_utterance_s,
         response_timeout=session.response_timeout_s,
-        tool_timeout=config.tools.time_limit_s + 5,
+        tool_timeout=max(limits, default=0.0) + TOOL_MARGIN_S,
         max_tool_rounds=session.max_tool_rounds,
         keep_open=session.keep_open_s,
         server_turn_detection=session.turn_detection == "server_vad",
@@ -122,7 +126,7 @@ def local_server(config: Config) -> LocalServerProcess | None:
 
 
 def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:
-    """All plugins, loaded and not yet started. A setting that a plugin does not like is logged with its line."""
+    """All plugins, loaded and not yet started."""
     registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts)
     registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
     return registry

@@ -42,7 +42,7 @@ def _list(registry: ToolRegistry, *, as_json: bool) -> int:
 async def _call(config: Config, name: str, arguments: str) -> int:
     registry = wiring.tool_registry(config, None)
     runner = wiring.tool_runner(config, registry)
-    await registry.start()
+    await registry.start()  # a plugin whose state a running daemon holds says so
     try:
         outcome = await runner.call(name, arguments)
     finally:

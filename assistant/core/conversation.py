@@ -502,7 +502,7 @@ class Conversation:
         wanted = answered and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
         if wanted and turn.text is None and not self._waiting_alerts and not self._ringing:
             self._enter(State.FOLLOW_UP, at, self._settings.follow_up_window)
-            self._out.append(do.Listen(Expect.UTTERANCE, delay_ms=self._settings.echo_tail_ms))
+            self._out.append(do.Listen(Expect.FOLLOW_UP, delay_ms=self._settings.echo_tail_ms))
         else:
             self._rest(at)
 

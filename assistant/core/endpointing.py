@@ -37,7 +37,8 @@ class Expect(Enum):
     """What endpointing listens for."""
 
     NOTHING = "nothing"  # speech is followed, but nothing is decided
-    UTTERANCE = "utterance"  # after a wake word, or in the follow-up window
+    UTTERANCE = "utterance"  # after a wake word
+    FOLLOW_UP = "follow_up"  # after an answer: nothing from before `since` is taken, for it is the answer's echo
     BARGE_IN = "barge_in"  # while the assistant speaks: quicker to start
 
 
@@ -256,8 +257,13 @@ class Endpointer:
 
     def _uplink_start(self, frame: _Frame) -> int:
         settings = self._settings
-        # What was said before playback began was not said into it; only the run of an utterance is taken whole.
-        before_since = settings.pre_roll_ms if self._mode is Expect.BARGE_IN else settings.max_pre_roll_ms
+        match self._mode:
+            case Expect.BARGE_IN:  # what was said before playback began was not said into it
+                before_since = settings.pre_roll_ms
+            case Expect.FOLLOW_UP:
+                before_since = 0
+            case _:  # the run of an utterance is taken whole, with its wake word
+                before_since = settings.max_pre_roll_ms
         earliest = max(self._since - ms_to_samples(before_since, MIC_RATE), frame.end - self._reach)
         if self._spent is not None:
             earliest = max(earliest, self._spent)

@@ -264,7 +264,7 @@ def test_speech_in_the_follow_up_window_is_a_new_turn() -> None:
     script.audio()
     script.done()
     script.heard()
-    assert script.last(do.Listen) == do.Listen(Expect.UTTERANCE, delay_ms=200)
+    assert script.last(do.Listen) == do.Listen(Expect.FOLLOW_UP, delay_ms=200)
     script.speak()
     assert script.state is State.LISTENING
     assert script.last(do.OpenUplink).turn == TurnId(2)

@@ -107,6 +107,16 @@ def test_barge_in_starts_sooner_and_takes_nothing_from_before_the_playback() -> 
     assert room.play("#") == [SpeechStart(since - ms(300), decided_at=since + frames(6))]
 
 
+def test_a_follow_up_takes_nothing_of_the_answer_s_echo() -> None:
+    room = scene()
+    room.play(QUIET + "#" * 40)  # the answer dies away in the room, and is speech to a VAD
+    since = room.position
+    room.endpointer.expect(Expect.FOLLOW_UP, since)
+    [start] = room.play("#" * 15)
+    assert isinstance(start, SpeechStart)
+    assert start.sample == since
+
+
 def test_a_window_that_is_no_multiple_of_a_frame_can_be_filled() -> None:
     room = scene(start_ms=210, start_window_ms=210)
     room.endpointer.expect(Expect.UTTERANCE, 0)
