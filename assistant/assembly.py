@@ -79,7 +79,7 @@ class Assistant:
         async with asyncio.TaskGroup() as group:
             local = group.create_task(self._local.run(), name="local-server") if self._local else None
             try:
-                self.player.start()
+                await asyncio.to_thread(self.player.start)  # a device may take seconds to open
                 await self.tools.start()
                 engine = group.create_task(self.engine.run(), name="engine")
                 try:

@@ -79,7 +79,7 @@ class Daemon:
                     analysis = AnalysisThread(await analyzer, self._heard, self._deaf, self._loop)
                     analysis.start()
                     try:
-                        self._open_microphone(analysis)
+                        await asyncio.to_thread(self._open_microphone, analysis)
                         helpers = [
                             group.create_task(self._keep_microphone(analysis), name="microphone"),
                             group.create_task(self._keep_speaker(), name="speaker"),
@@ -154,6 +154,8 @@ class Daemon:
             try:
                 await asyncio.to_thread(start)
             except DeviceError as error:
+                if error.exit_status == EXIT_RESTART:
+                    raise  # the sound system hangs, and only a new process gets out of it
                 log.debug("%s: %s", what, error)
             else:
                 log.info("%s open again", what)

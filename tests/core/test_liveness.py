@@ -100,4 +100,4 @@ def test_never_alive_long_after_the_last_sign(steps: list[tuple[float, int]]) ->
         else:
             liveness.frame(what * FRAME_SAMPLES, at)
         assert liveness.alive(at) or not muted
-    assert liveness.alive(at + 5) is muted
+    assert liveness.alive(at + 5.001) is muted  # a little more: adding to a float rounds
