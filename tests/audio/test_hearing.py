@@ -1,0 +1,80 @@
+"""From analysed frames to events, with the uplink in step."""
+
+from __future__ import annotations
+
+from assistant.audio.analysis import Heard
+from assistant.audio.hearing import Hearing
+from assistant.audio.uplink import Uplink
+from assistant.core import events as ev
+from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect
+from assistant.core.events import Event, StopReason
+from assistant.core.wake_gate import WakeGate, WakeWordSettings
+from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame, TurnId
+
+
+class Room:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.sent: list[bytes] = []
+        self.index = 0
+        uplink = Uplink(6.0, self.sent.append)
+        gate = WakeGate([WakeWordSettings("alexa")])
+        endpointer = Endpointer(EndpointingSettings())
+        self.hearing = Hearing(gate, endpointer, uplink, self.events.append, lambda: self.index * 0.02)
+
+    def hear(self, frames: int, *, speech: bool = False, score: float | None = None) -> None:
+        for _ in range(frames):
+            scores = None if score is None else {"alexa": score}
+            self.hearing.hear(Heard(AudioFrame(self.index * FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0), speech, scores))
+            self.index += 1
+
+
+def test_a_wake_word_names_the_sample_where_it_was_certain() -> None:
+    room = Room()
+    room.hear(10)
+    room.hear(1, score=0.9)
+    [woken] = room.events
+    assert woken == ev.Woken(room.index * 0.02 - 0.02, "alexa", 0.9, 11 * FRAME_SAMPLES)
+
+
+def test_an_utterance_from_start_to_stop() -> None:
+    room = Room()
+    room.hear(50)
+    room.hearing.expect(Expect.UTTERANCE, None, 0)
+    room.hear(40, speech=True)
+    [started] = room.events
+    assert isinstance(started, ev.SpeechStarted)
+    assert started.sample == 50 * FRAME_SAMPLES - 300 * 16
+    room.hearing.uplink.open(TurnId(1), started.sample)
+    room.hear(30)
+    stopped = room.events[1]
+    assert isinstance(stopped, ev.SpeechStopped)
+    assert stopped.reason is StopReason.SILENCE
+    assert stopped.last_voiced == 90 * FRAME_SAMPLES
+
+
+def test_a_delay_ignores_the_echo_of_the_answer() -> None:
+    room = Room()
+    room.hear(10, speech=True)
+    room.hearing.expect(Expect.FOLLOW_UP, None, delay_ms=400)
+    room.hear(20, speech=True)  # 400 ms of echo
+    room.hear(9, speech=True)
+    assert room.events == []
+    room.hear(1, speech=True)
+    [started] = room.events
+    assert isinstance(started, ev.SpeechStarted)
+    assert started.sample >= 30 * FRAME_SAMPLES
+
+
+def test_the_frame_that_decides_is_in_the_ring_when_the_gate_opens() -> None:
+    room = Room()
+
+    def open_gate(event: Event) -> None:
+        if isinstance(event, ev.SpeechStarted):
+            room.hearing.uplink.open(TurnId(1), event.sample)
+
+    room.hearing._emit = open_gate
+    room.hearing.expect(Expect.UTTERANCE, 0, 0)
+    room.hear(10, speech=True)
+    room.hearing.uplink.close(TurnId(1))
+    assert sum(len(pcm) for pcm in room.sent) == 10 * FRAME_BYTES * 3 // 2
