@@ -82,7 +82,7 @@ def digits_for_words(text: str) -> str:
 def _read_number(words: list[str], start: int) -> tuple[int, int]:
     """Value and length in words of the longest number that begins at ``start``; length 0 if there is none."""
     total = current = 0
-    index = start
+    index = group = start  # group: where the number after "thousand" begins
     room = LARGEST  # the next plain word must be smaller than this, so that "five ten" stays two numbers
     if words[start] == "a" and start + 1 < len(words) and words[start + 1] in _SCALES:
         current, index = 1, start + 1
@@ -95,9 +95,9 @@ def _read_number(words: list[str], start: int) -> tuple[int, int]:
             current *= _SCALES[word]
             room = 100
             if word == "thousand":
-                if total:
-                    break
-                total, current, room = current, 0, LARGEST
+                if total:  # "one thousand one thousand" is two numbers
+                    return total, group - start
+                total, current, room, group = current, 0, LARGEST, index + 1
         elif word == "and" and index > start and words[index - 1] in _SCALES and _follows(words, index):
             pass
         else:

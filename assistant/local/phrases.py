@@ -51,5 +51,5 @@ six before last he's look sure eight money doing pretty around seven always gues
 probably every we're world does anything maybe school great find doesn't though made big feel through
 """
 GARBAGE: Final = tuple(_COMMON.split())
-"""The 200 most frequent words of spoken English (highest unigrams of the pocketsphinx model): a loop of them stands for
-speech that is no command."""
+"""Some 200 of the most frequent words of spoken English (highest unigrams of the pocketsphinx model): a loop of them
+stands for speech that is no command."""

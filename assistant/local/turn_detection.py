@@ -86,8 +86,8 @@ class TurnDetector:
         if self._speaking:
             self._quiet.append(speech)
             full = len(self._quiet) == self._quiet.maxlen
-            # The last frame must be quiet, or a turn could end in the middle of a word after a long pause.
-            silent = full and not speech and sum(self._quiet) <= _STRAY * len(self._quiet)
+            # It begins and ends with quiet, so that the silence is as long as was asked for.
+            silent = full and not speech and not self._quiet[0] and sum(self._quiet) <= _STRAY * len(self._quiet)
             if silent or self._now_ms - self._started_ms >= MAX_TURN_MS:
                 self._speaking = False
                 self._recent.clear()
