@@ -21,6 +21,7 @@ run: setup ## Run the daemon on this machine's microphone and speaker
 	@$(BIN)/assistant run $(ARGS)
 
 test: lint ## Lint, check types, and run all tests
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' .ci/setup tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: setup ## Check style and types

@@ -69,6 +69,7 @@ class Kitchen:
         self._random = np.random.default_rng(seed)
         self._waiting: deque[tuple[Utterance, asyncio.Future[Utterance], asyncio.AbstractEventLoop]] = deque()
         self._closing = threading.Event()
+        self._silent = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="kitchen", daemon=True)
 
     def __enter__(self) -> Kitchen:
@@ -88,6 +89,10 @@ class Kitchen:
         said: asyncio.Future[Utterance] = loop.create_future()
         self._waiting.append((utterance, said, loop))
         return await said
+
+    def silence(self) -> None:
+        """Make no sound any more, not even noise, and keep the pipe open: what a frozen sound server does."""
+        self._silent.set()
 
     def _fill(self) -> None:
         descriptor = self._open()
@@ -136,10 +141,12 @@ class Kitchen:
                     loop.call_soon_threadsafe(_tell, said, utterance)
                     speaking = None
             time.sleep(max(0.0, heard_at - time.monotonic()))
+            frame_number += 1
+            if self._silent.is_set():
+                continue
             frame = np.clip(sound, -32768, 32767).astype("<i2").tobytes()
             for sink in sinks:
                 sink(frame)  # type: ignore[operator]
-            frame_number += 1
 
 
 def _tell(said: asyncio.Future[Utterance], utterance: Utterance) -> None:
