@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -127,25 +128,17 @@ def test_no_key_for_a_cloud_provider(tmp_path: Path) -> None:
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 
-PLUGIN = '''
-from random import randint
-
-from assistant.plugin import tool
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-@tool(sentences=["roll a dice", "roll {count} dice"])
-def roll_dice(count: int = 1) -> str:
-    """Roll some six-sided dice.
-
-    count: how many dice
-    """
-    return f"You rolled {sum(randint(1, 6) for _ in range(count))}."
-'''
+def readme_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def test_a_ten_line_plugin_is_found_called_and_asked_for(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "dice.py").write_text(PLUGIN, encoding="utf-8")
+    [plugin] = readme_blocks("python")
+    (tmp_path / "mine" / "dice.py").write_text(plugin, encoding="utf-8")
     (tmp_path / "mine" / "broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
     file = config(tmp_path, "tools: {folders: [mine]}")
     listed = run_command("tools", "list", "--config", file, folder=tmp_path)
@@ -159,6 +152,12 @@ def test_a_ten_line_plugin_is_found_called_and_asked_for(tmp_path: Path) -> None
     assert asked.returncode == 0, asked.stderr
     assert "You rolled" in asked.stdout
     assert "[roll_dice" in asked.stderr
+
+
+@pytest.mark.parametrize("block", readme_blocks("yaml"))
+def test_the_readme_s_examples_of_the_config_are_right(tmp_path: Path, block: str) -> None:
+    result = run_command("check-config", "--config", config(tmp_path, block), folder=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 def test_tools_list_as_json(tmp_path: Path) -> None:
