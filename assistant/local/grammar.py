@@ -33,7 +33,7 @@ from assistant.local.wordgraph import (
     union,
 )
 
-DEFAULT_STRICTNESS: Final = 1e-12
+DEFAULT_STRICTNESS: Final = 1e-10
 MAX_NUMBERS: Final = 10_000
 """Values of one spoken number slot."""
 

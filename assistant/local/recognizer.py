@@ -24,6 +24,8 @@ from assistant.local.recognizer_wire import HEADER, RATE, Frame, Kind, decode_he
 
 _log = logging.getLogger(__name__)
 
+WORKER_COMMAND: Final = (sys.executable, "-m", "assistant.local.recognizer_worker")
+
 MAX_UTTERANCE_S: Final = 60
 """Audio beyond this is not recognised: no command is that long."""
 
@@ -97,10 +99,14 @@ class RecognizerProcess:
 
     pronounce: asked for words that the dictionary lacks.
     mean_path: file that keeps the cepstral mean (how the microphone and the room sound) over restarts.
+    command: how to start the child.
     """
 
-    def __init__(self, pronounce: Pronounce, mean_path: Path | None = None) -> None:
+    def __init__(
+        self, pronounce: Pronounce, mean_path: Path | None = None, command: Sequence[str] = WORKER_COMMAND
+    ) -> None:
         self._pronounce = pronounce
+        self._command = command
         self._mean_path = mean_path
         self._mean = _read_mean(mean_path)
         self._mean_saved_at: float | None = None
@@ -138,9 +144,7 @@ class RecognizerProcess:
     async def _run_child(self) -> None:
         """Start a child, read its answers until it is gone."""
         child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "assistant.local.recognizer_worker",
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

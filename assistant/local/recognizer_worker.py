@@ -23,6 +23,9 @@ commands understood rise while the foreign speech that is acted on falls to a qu
 
 _LEAST_AUDIO: Final = 16_000  # bytes, half a second: less than that says nothing about the microphone
 
+_LEAST_GARBAGE_MS: Final = 300
+"""Shorter than this, it is a cough or a click and not somebody who deserves an answer."""
+
 _SPARE_DECODERS: Final = 1  # kept when sessions end: loading takes 70 ms, keeping one 10 MB
 
 
@@ -99,15 +102,22 @@ class Decoder:
         if not self._active:
             raise RuntimeError("no utterance was begun")
         self._active = False
-        hypothesis = self._end() if self._warm else self._decode_cold()
-        words = hypothesis.split()
+        words = (self._end() if self._warm else self._decode_cold()).split()
         rejected = any(word.startswith(GARBAGE_MARK) for word in words)
+        if rejected and self._garbage_ms() < _LEAST_GARBAGE_MS:
+            words, rejected = [], False
         return {
             "text": " ".join(word.removeprefix(GARBAGE_MARK) for word in words),
             "rejected": rejected,
             "confidence": None,
             "cmn": self._decoder.get_cmn() if self._warm else None,
         }
+
+    def _garbage_ms(self) -> int:
+        """How long the words of the garbage loop last, silence not counted."""
+        segments = self._decoder.seg() or ()
+        frames = sum(s.end_frame - s.start_frame + 1 for s in segments if s.word.startswith(GARBAGE_MARK))
+        return 10 * int(frames)
 
     def _end(self) -> str:
         self._decoder.end_utt()
