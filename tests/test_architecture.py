@@ -49,6 +49,7 @@ DIRECTIONS = {
 LIBRARIES = {
     "pyaudio": "assistant/adapters/",
     "onnxruntime": "assistant/adapters/",
+    "livekit": "assistant/adapters/",
     "webrtcvad": "assistant/adapters/ assistant/local/",  # the embedded server has a server VAD of its own
     "pocketsphinx": "assistant/local/",
     "hassil": "assistant/local/",
@@ -65,7 +66,15 @@ LIBRARIES = {
 PART_OF = {"pydantic_core": "pydantic"}  # one release of one is made for one release of the other
 
 # Table 3: pure files and all of the standard library that they may use: no clock, no chance, no input or output.
-PURE_FILES = ("assistant/core/", "assistant/types.py", "assistant/errors.py", "assistant/realtime/codec.py")
+PURE_FILES = (
+    "assistant/core/",
+    "assistant/types.py",
+    "assistant/errors.py",
+    "assistant/realtime/codec.py",
+    "assistant/realtime/dialects.py",
+    "assistant/realtime/events.py",
+    "assistant/realtime/settings.py",
+)
 PURE_MODULES = (
     "__future__ abc base64 binascii bisect collections contextlib copy dataclasses enum fractions functools heapq "
     "itertools json math operator re statistics string struct types typing"

@@ -84,3 +84,18 @@ class VoiceActivityDetector(Protocol):
     """Says for each 20 ms frame whether it holds speech. Used from one thread at a time."""
 
     def is_speech(self, pcm: bytes) -> bool: ...
+
+
+class EchoCanceller(Protocol):
+    """Removes the echo of what the speaker plays from microphone frames. Used from one thread at a time."""
+
+    def process(self, mic_frame: bytes, reference: bytes) -> bytes:
+        """Take 20 ms of 16 kHz and what the speaker was given meanwhile (20 ms, 24 or 16 kHz); give 20 ms of 16 kHz.
+
+        Both streams must be whole: silence counts. Raises ValueError for other lengths.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget the room."""
+        ...
