@@ -80,12 +80,17 @@ async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) 
     mean = settings.state_folder / "cepstral-mean.txt" if settings.state_folder is not None else None
     with SharedVoice(settings.voice, settings.speed) as voice:
         engine = RecognizerProcess(voice.pronounce, mean)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(engine.run())
-            try:
-                await _listen(settings, engine, voice, ready)
-            finally:
-                running.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(engine.run())
+                try:
+                    await _listen(settings, engine, voice, ready)
+                finally:
+                    running.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:  # the caller wants the error, not how it came about
+                raise group.exceptions[0] from None
+            raise
 
 
 async def _listen(
