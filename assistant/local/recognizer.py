@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,8 +213,7 @@ class RecognizerProcess:
         except TimeoutError:
             _log.warning("the recogniser did not answer for %.0f s; it is ended", _ANSWER_S)
             if self._child is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._child.kill()
+                _kill(self._child)
             raise _ChildLost from None
         if frame.kind is Kind.FAILED:
             raise RecognizerError(f"the recogniser failed: {frame.json().get('message')}")
@@ -427,13 +428,19 @@ async def _end(child: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(0.5):
                 await child.wait()
         except (TimeoutError, asyncio.CancelledError) as reason:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+            _kill(child)
             await child.wait()
             if isinstance(reason, asyncio.CancelledError):
                 raise
     with contextlib.suppress(ConnectionError):
         await child.stdin.wait_closed()
+
+
+def _kill(child: asyncio.subprocess.Process) -> None:
+    # Not child.kill(): that polls first, and may take the exit status away from asyncio's own watcher.
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def _read_mean(path: Path | None) -> str | None:
