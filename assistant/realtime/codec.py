@@ -1,4 +1,4 @@
-"""Realtime events to JSON and back, in the GA dialect of the OpenAI Realtime API. PURE: no I/O, no state.
+"""Realtime events to JSON and back, in any dialect of the OpenAI Realtime API. PURE: no I/O, no state.
 
 A server may add event types and keys at any time: unknown ones are passed over, never an error. What is known and
 malformed is a ProtocolError that names the event type and the key, and never the content.
@@ -14,25 +14,23 @@ from typing import Any, Final, assert_never
 
 from assistant.errors import ProtocolError
 from assistant.realtime import events as rt
+from assistant.realtime.dialects import GA_NAMES, Dialect, persona_object, session_object
 from assistant.realtime.events import ClientEvent, ServerEvent
-from assistant.realtime.settings import SessionSettings
-from assistant.types import SPEAKER_RATE, CallId, ItemId, ResponseId
-
-OFFLINE_KEY: Final = "x-offline"
-"""What only Hearth's own embedded server understands in a tool; it never goes to a cloud provider."""
-
-_PCM: Final = {"type": "audio/pcm", "rate": SPEAKER_RATE}
+from assistant.types import CallId, ItemId, ResponseId
 
 
-def encode(event: ClientEvent, *, offline_tools: bool = False) -> str:
+def encode(event: ClientEvent, dialect: Dialect = Dialect.GA, *, offline_tools: bool = False) -> str:
     """One client event as the text of one WebSocket message. Non-ASCII stays as it is: escapes cost tokens."""
-    return json.dumps(to_json(event, offline_tools=offline_tools), ensure_ascii=False, separators=(",", ":"))
+    data = to_json(event, dialect, offline_tools=offline_tools)
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def to_json(event: ClientEvent, *, offline_tools: bool = False) -> dict[str, Any]:
+def to_json(event: ClientEvent, dialect: Dialect = Dialect.GA, *, offline_tools: bool = False) -> dict[str, Any]:
     match event:
         case rt.UpdateSession(settings):
-            return {"type": "session.update", "session": _session(settings, offline_tools)}
+            return {"type": "session.update", "session": session_object(settings, dialect, offline_tools=offline_tools)}
+        case rt.ChangePersona(persona):
+            return {"type": "session.update", "session": persona_object(persona, dialect, offline_tools=offline_tools)}
         case rt.AppendAudio(pcm):
             return {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode("ascii")}
         case rt.CommitAudio():
@@ -42,6 +40,12 @@ def to_json(event: ClientEvent, *, offline_tools: bool = False) -> dict[str, Any
         case rt.CreateUserMessage(text):
             item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
             return {"type": "conversation.item.create", "item": item}
+        case rt.CreateAssistantMessage(text):
+            part = {"type": "output_text" if dialect is Dialect.GA else "text", "text": text}
+            return {
+                "type": "conversation.item.create",
+                "item": {"type": "message", "role": "assistant", "content": [part]},
+            }
         case rt.CreateToolOutput(call, output):
             item = {"type": "function_call_output", "call_id": call, "output": output}
             return {"type": "conversation.item.create", "item": item}
@@ -51,7 +55,9 @@ def to_json(event: ClientEvent, *, offline_tools: bool = False) -> dict[str, Any
                 create["response"] = {"tool_choice": "none"}
             return create
         case rt.CancelResponse(response):
-            return {"type": "response.cancel", "response_id": response}
+            # The first previews know no response_id; they cancel the one that is active, and there is never another.
+            which = {} if dialect is Dialect.PREVIEW else {"response_id": response}
+            return {"type": "response.cancel", **which}
         case rt.TruncateItem(item_id, heard_ms):
             return {
                 "type": "conversation.item.truncate",
@@ -61,47 +67,6 @@ def to_json(event: ClientEvent, *, offline_tools: bool = False) -> dict[str, Any
             }
         case _:
             assert_never(event)
-
-
-def _session(settings: SessionSettings, offline_tools: bool) -> dict[str, Any]:
-    vad = settings.turn_detection
-    turn_detection = None
-    if vad is not None:
-        turn_detection = {
-            "type": "server_vad",
-            "threshold": vad.threshold,
-            "prefix_padding_ms": vad.prefix_padding_ms,
-            "silence_duration_ms": vad.silence_duration_ms,
-            "create_response": True,
-            "interrupt_response": False,  # what interrupts is decided here, where the echo is known
-        }
-    audio_in: dict[str, Any] = {"format": _PCM, "turn_detection": turn_detection}
-    if settings.transcription is not None:
-        audio_in["transcription"] = _present(
-            {"model": settings.transcription.model, "language": settings.transcription.language}
-        )
-    if settings.noise_reduction is not None:
-        audio_in["noise_reduction"] = {"type": settings.noise_reduction}
-    audio_out = _present({"format": _PCM, "voice": settings.voice, "speed": settings.speed})
-    return _present(
-        {
-            "type": "realtime",
-            "output_modalities": [settings.output],
-            "instructions": settings.instructions or None,
-            "audio": {"input": audio_in, "output": audio_out},
-            "tools": [_tool(tool, offline_tools) for tool in settings.tools],
-            "tool_choice": "auto",
-            "max_output_tokens": settings.max_output_tokens,
-        }
-    )
-
-
-def _tool(tool: Mapping[str, Any], offline: bool) -> dict[str, Any]:
-    return {key: value for key, value in tool.items() if offline or key != OFFLINE_KEY}
-
-
-def _present(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if value is not None}
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
@@ -157,8 +122,11 @@ class _Fields:
         return ItemId(self.text("item_id"))
 
 
-def decode(message: str | bytes) -> ServerEvent:
-    """One WebSocket message as an event. Raises ProtocolError for anything that is not a well-formed event."""
+def decode(message: str | bytes, dialect: Dialect = Dialect.GA) -> ServerEvent:
+    """One WebSocket message as an event. Raises ProtocolError for anything that is not a well-formed event.
+
+    An event that goes by another name in this dialect is Unknown, as one of a newer server is.
+    """
     if isinstance(message, bytes):
         raise ProtocolError("server sent a binary message; the realtime protocol has text messages only")
     try:
@@ -168,10 +136,14 @@ def decode(message: str | bytes) -> ServerEvent:
     if not isinstance(data, dict) or not isinstance(data.get("type"), str):
         raise ProtocolError("server sent a JSON message without an event type")
     event_type: str = data["type"]
-    decoder = _DECODERS.get(event_type)
+    name = event_type
+    if dialect is not Dialect.GA:
+        name = GA_NAMES.get(event_type, event_type)
+    decoder = _DECODERS.get(name)
     if decoder is not None:
         return decoder(_Fields(event_type, data))
-    return rt.Ignored(event_type) if event_type in IGNORED_TYPES else rt.Unknown(event_type)
+    known = name in IGNORED_TYPES or (dialect is Dialect.VOICE_LIVE and event_type.startswith(VOICE_LIVE_IGNORED))
+    return rt.Ignored(event_type) if known else rt.Unknown(event_type)
 
 
 def _expiry(fields: _Fields) -> float | None:
@@ -280,5 +252,16 @@ IGNORED_TYPES: Final = frozenset(
         "response.output_text.done",
     }
 )
+
+VOICE_LIVE_IGNORED: Final = (
+    "response.animation_",
+    "response.audio_timestamp.",
+    "response.file_search_call.",
+    "response.video.",
+    "response.web_search_call.",
+    "session.avatar.",
+    "warning",
+)
+"""How events begin that only Azure Voice Live has; Hearth asks for none of what they tell."""
 
 DECODED_TYPES: Final = frozenset(_DECODERS)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from assistant.realtime.settings import SessionSettings
+from assistant.realtime.settings import Persona, SessionSettings
 from assistant.types import CallId, ItemId, Milliseconds, ResponseId
 
 # --- client to server ------------------------------------------------------------------------------------------------
@@ -18,6 +18,13 @@ from assistant.types import CallId, ItemId, Milliseconds, ResponseId
 @dataclass(frozen=True, slots=True)
 class UpdateSession:
     settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePersona:
+    """Give an open session other instructions and tools, between two turns."""
+
+    persona: Persona
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,13 @@ class ClearAudio:
 
 @dataclass(frozen=True, slots=True)
 class CreateUserMessage:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAssistantMessage:
+    """What the assistant has said in an earlier session, in writing."""
+
     text: str
 
 
@@ -69,10 +83,12 @@ class TruncateItem:
 
 ClientEvent: TypeAlias = (
     UpdateSession
+    | ChangePersona
     | AppendAudio
     | CommitAudio
     | ClearAudio
     | CreateUserMessage
+    | CreateAssistantMessage
     | CreateToolOutput
     | CreateResponse
     | CancelResponse

@@ -63,9 +63,17 @@ _FATAL_CODES: Final = {
     "rate_limit_exceeded": Failure.RATE_LIMITED,
 }
 
+_DIALECT_CODES: Final = {
+    "unknown_parameter": "speaks the preview dialect: set provider azure_preview, or dialect preview of a custom one",
+    "missing_required_parameter": "speaks the GA dialect: set provider azure, or dialect ga of a custom one",
+}
+"""A server that gets the settings of the other dialect stumbles over ``session.type``, which only GA has."""
+
 
 def from_server_error(error: ServerError) -> Loss | None:
     """What an ``error`` event means for the session; None if the session goes on."""
+    if error.param == "session.type" and error.code in _DIALECT_CODES:
+        return Loss(Failure.REFUSED, _DIALECT_CODES[error.code])
     failure = _FATAL_CODES.get(error.code or "")
     return None if failure is None else Loss(failure, f"the server said {error.code}")
 

@@ -10,17 +10,19 @@ Cancelling ``run`` closes the socket; what was in the outbox is lost, and no Ses
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus, SecurityError
 
 from assistant import __version__
 from assistant.core import events as ev
@@ -28,8 +30,9 @@ from assistant.core.events import Event, Failure, ResponseStatus
 from assistant.errors import ProtocolError
 from assistant.realtime import codec, failures
 from assistant.realtime import events as rt
+from assistant.realtime.dialects import Dialect
 from assistant.realtime.failures import Loss
-from assistant.realtime.settings import SessionSettings
+from assistant.realtime.settings import Persona, SessionSettings
 from assistant.types import SPEAKER_RATE, CallId, ItemId, Milliseconds, ResponseId
 
 log = logging.getLogger(__name__)
@@ -54,11 +57,14 @@ class Endpoint:
     """Where a session is opened, and as whom. ``headers`` hold secrets: never log them.
 
     offline_tools: the server knows ``x-offline`` (Hearth's own).
+    on_unauthorized: called when the server does not accept the headers (HTTP 401), so that a token is not kept.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dialect: Dialect = Dialect.GA
     offline_tools: bool = False
+    on_unauthorized: Callable[[], None] | None = field(default=None, repr=False)
 
     @property
     def where(self) -> str:
@@ -118,6 +124,7 @@ class RealtimeSession:
         self._over = False
         self._ids = itertools.count(1)
         self._creates: set[str] = set()
+        self._dialect = Dialect.GA
         self._offline_tools = False
         self._where = "the server"
 
@@ -128,6 +135,10 @@ class RealtimeSession:
         if not self._over:
             self._pending_audio += len(pcm)
             self._put(rt.AppendAudio(pcm))
+
+    def change_persona(self, persona: Persona) -> None:
+        """Give the assistant other instructions and tools from the next response on."""
+        self._put(rt.ChangePersona(persona))
 
     def commit(self) -> None:
         self._put(rt.CommitAudio())
@@ -198,17 +209,9 @@ class RealtimeSession:
         async with asyncio.timeout(self._ready_timeout) as deadline:
             endpoint = await self._endpoint()
             self._where = endpoint.where
+            self._dialect = endpoint.dialect
             self._offline_tools = endpoint.offline_tools
-            async with connect(
-                endpoint.url,
-                additional_headers=dict(endpoint.headers),
-                user_agent_header=f"hearth/{__version__}",
-                proxy=None if _is_loopback(endpoint.url) else True,
-                compression=None,  # base64 of PCM does not compress
-                max_size=MAX_MESSAGE,
-                open_timeout=None,
-                close_timeout=1,
-            ) as socket:
+            async with _connect(endpoint) as socket:
                 # No need to wait for session.created: the server reads in order.
                 await self._send(socket, rt.UpdateSession(self._settings))
                 async with asyncio.TaskGroup() as group:
@@ -222,7 +225,7 @@ class RealtimeSession:
                 message = await socket.recv()
                 self.counters.messages_in += 1
                 try:
-                    event = codec.decode(message)
+                    event = codec.decode(message, self._dialect)
                 except ProtocolError as error:
                     self._malformed(error)
                     continue
@@ -273,7 +276,7 @@ class RealtimeSession:
         return rt.AppendAudio(b"".join(pieces))
 
     async def _send(self, socket: ClientConnection, event: rt.ClientEvent) -> None:
-        await socket.send(codec.encode(event, offline_tools=self._offline_tools))
+        await socket.send(codec.encode(event, self._dialect, offline_tools=self._offline_tools))
         self.counters.messages_out += 1
 
     # --- what the server says ---------------------------------------------------------------------------------------
@@ -328,6 +331,39 @@ class RealtimeSession:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+class _Connect(connect):
+    """Follows a redirect within the same server, and no other: the library would take our key there."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        target = super().process_redirect(exc)
+        if isinstance(target, str) and urlsplit(target)[:2] != urlsplit(self.uri)[:2]:
+            return SecurityError("redirect to another server")
+        return target
+
+
+@contextlib.asynccontextmanager
+async def _connect(endpoint: Endpoint) -> AsyncIterator[ClientConnection]:
+    """An open socket; closed at the end, within a second."""
+    connecting = _Connect(
+        endpoint.url,
+        additional_headers=dict(endpoint.headers),
+        user_agent_header=f"hearth/{__version__}",
+        proxy=None if _is_loopback(endpoint.url) else True,
+        compression=None,  # base64 of PCM does not compress
+        max_size=MAX_MESSAGE,
+        open_timeout=None,
+        close_timeout=1,
+    )
+    try:
+        socket = await connecting
+    except InvalidStatus as error:
+        if error.response.status_code == HTTPStatus.UNAUTHORIZED and endpoint.on_unauthorized is not None:
+            endpoint.on_unauthorized()
+        raise
+    async with socket:
+        yield socket
 
 
 def _is_loopback(url: str) -> bool:

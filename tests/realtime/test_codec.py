@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 from assistant.errors import ProtocolError
 from assistant.realtime import codec
 from assistant.realtime import events as rt
-from assistant.realtime.settings import ServerVad, SessionSettings, Transcription
+from assistant.realtime.settings import Persona, SemanticVad, ServerVad, SessionSettings, Transcription
 from assistant.types import CallId, ItemId, Milliseconds, ResponseId
 
 TOOL = {
@@ -32,17 +32,27 @@ FULL = SessionSettings(
     speed=1.1,
     max_output_tokens=500,
     turn_detection=ServerVad(),
-    transcription=Transcription("gpt-4o-transcribe", "de"),
+    transcription=Transcription("gpt-4o-transcribe", "de", "Hearth, Ada"),
     noise_reduction="far_field",
     tools=[TOOL],
+    temperature=0.8,  # GA has none: it must not be sent
+    reasoning_effort="low",
+    parallel_tool_calls=False,
+    truncation=0.8,
+    tracing=True,
+    echo_cancellation=True,  # GA has none
 )
 CLIENT_EVENTS: list[rt.ClientEvent] = [
     rt.UpdateSession(FULL),
     rt.UpdateSession(SessionSettings()),
+    rt.UpdateSession(SessionSettings(turn_detection=SemanticVad("low"), truncation="disabled")),
+    rt.ChangePersona(Persona("Be long.", [TOOL])),
+    rt.ChangePersona(Persona()),
     rt.AppendAudio(b"\0\1" * 480),
     rt.CommitAudio(),
     rt.ClearAudio(),
     rt.CreateUserMessage("wie spät ist es?"),
+    rt.CreateAssistantMessage("Es ist zwölf."),
     rt.CreateToolOutput(CallId("call_1"), '{"say": "zwölf"}'),
     rt.CreateResponse("create_1"),
     rt.CreateResponse("create_2", tools=False),
