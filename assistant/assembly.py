@@ -41,6 +41,7 @@ class Assistant:
         self._alerts = AlertBoard(self._emit, loop.time)
         self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
         self._runner = wiring.tool_runner(config, self.tools)
+        self._phrases = wiring.phrasebook(config)
         self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop)
         self.player.set_volume(config.audio.output.volume / 100)
@@ -51,6 +52,7 @@ class Assistant:
             player=self.player,
             alerts=self._alerts,
             tools=self._runner,
+            phrases=self._phrases,
             journal=journal,
         )
 
@@ -82,9 +84,11 @@ class Assistant:
                 await asyncio.to_thread(self.player.start)  # a device may take seconds to open
                 await self.tools.start()
                 engine = group.create_task(self.engine.run(), name="engine")
+                phrases = group.create_task(self._phrases.prepare(), name="phrasebook")
                 try:
                     yield
                 finally:
+                    phrases.cancel()
                     self.engine.stop()
                     await asyncio.wait({engine})
             finally:

@@ -21,13 +21,14 @@ from assistant.audio.hearing import Hearing
 from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, PlayerEvent, SpeakerLost
 from assistant.core import commands as do
 from assistant.core import events as ev
-from assistant.core.commands import Command
+from assistant.core.commands import Command, Phrase
 from assistant.core.conversation import Conversation, State
 from assistant.core.events import Event
 from assistant.journal import Journal
+from assistant.phrasebook import Phrasebook
 from assistant.realtime.session import RealtimeSession
 from assistant.tools.runner import ToolRunner
-from assistant.types import CallId
+from assistant.types import CallId, ItemId, TurnId
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Engine:
         player: Player,
         alerts: AlertBoard,
         tools: ToolRunner,
+        phrases: Phrasebook,
         journal: Journal,
     ) -> None:
         self.conversation = conversation
@@ -62,6 +64,7 @@ class Engine:
         self._sessions = sessions
         self._player = player
         self._tools = tools
+        self._phrases = phrases
         self._hearing = hearing
         self._alerts = alerts
         self._loop = asyncio.get_running_loop()
@@ -181,6 +184,8 @@ class Engine:
                 self._hearing.uplink.replay(turn)
             case do.OpenSession(number, delay_s):
                 self._open_session(number, delay_s)
+            case do.RestoreHistory(messages):
+                self._live_session.restore(messages)
             case do.CloseSession(number):
                 self._close_session(number)
             case do.ClearInput():
@@ -205,14 +210,16 @@ class Engine:
                 self._player.interrupt()
             case do.PlayEarcon(kind):
                 self._player.earcon(earcon(kind.value))
+            case do.SayPhrase(item, phrase):
+                self._say_phrase(item, phrase)
             case do.StartAlert(alert):
                 self._player.start_alert(alert, earcon("alert"))
                 self._alerts.started(alert)
             case do.StopAlert(alert, dismissed):
                 self._player.stop_alert(alert)
                 self._alerts.stopped(alert, dismissed=dismissed)
-            case do.RunTool(_, call, name, arguments):
-                self._run_tool(call, name, arguments)
+            case do.RunTool(turn, call, name, arguments):
+                self._run_tool(turn, call, name, arguments)
             case do.BeginTurn(turn):
                 log.info("turn %d begins", turn)
             case do.EndTurn(turn, outcome, detail):
@@ -263,14 +270,14 @@ class Engine:
 
     # --- tools and playback -----------------------------------------------------------------------------------------
 
-    def _run_tool(self, call: CallId, name: str, arguments: str) -> None:
+    def _run_tool(self, turn: TurnId, call: CallId, name: str, arguments: str) -> None:
         assert self._group is not None
-        task = self._group.create_task(self._call_tool(call, name, arguments), name=f"tool-{name}")
+        task = self._group.create_task(self._call_tool(turn, call, name, arguments), name=f"tool-{name}")
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    async def _call_tool(self, call: CallId, name: str, arguments: str) -> None:
-        outcome = await self._tools.call(name, arguments)
+    async def _call_tool(self, turn: TurnId, call: CallId, name: str, arguments: str) -> None:
+        outcome = await self._tools.call(name, arguments, turn=turn)
         self.journal.note(
             "tool_result",
             self._loop.time(),
@@ -280,6 +287,12 @@ class Engine:
             duration_ms=round(outcome.duration_s * 1000, 1),
         )
         self.dispatch(ev.ToolFinished(self._loop.time(), call, outcome.output))
+
+    def _say_phrase(self, item: ItemId, phrase: Phrase) -> None:
+        pcm = self._phrases.pcm(phrase)
+        if pcm is not None:
+            self._player.play(item, pcm)
+            self._player.finish(item)
 
     def playback(self, event: PlayerEvent) -> None:
         """Take what the player reports."""

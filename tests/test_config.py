@@ -520,7 +520,8 @@ def test_any_value_anywhere_loads_or_is_a_config_error(changes: list[tuple[tuple
             except (TypeError, KeyError, IndexError):
                 break  # an earlier change took this place away
         else:
-            if isinstance(target, dict) or (isinstance(target, list) and path[-1] < len(target)):
+            key = path[-1]
+            if isinstance(target, dict) or (isinstance(target, list) and key in range(len(target))):
                 target[path[-1]] = value
     text = yaml.safe_dump(data, allow_unicode=True)
     try:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeAlias, get_args
 
 from assistant.core.endpointing import Expect
+from assistant.core.history import Message
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
 
@@ -19,6 +20,18 @@ class EarconKind(Enum):
 
     WAKE = "wake"
     ERROR = "error"
+
+
+class Phrase(Enum):
+    """A sentence that must be sayable when no brain can be reached."""
+
+    UNREACHABLE = "unreachable"
+    BUSY = "busy"
+    NOT_SIGNED_IN = "not_signed_in"
+    NO_QUOTA = "no_quota"
+    MISCONFIGURED = "misconfigured"
+    TOO_SLOW = "too_slow"
+    FAILED = "failed"
 
 
 class TurnOutcome(Enum):
@@ -79,6 +92,13 @@ class OpenSession:
 
     session: int
     delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreHistory:
+    """Tell the session that is opening what was said before it."""
+
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +181,14 @@ class PlayEarcon:
 
 
 @dataclass(frozen=True, slots=True)
+class SayPhrase:
+    """Say a fixed sentence that needs no session; it is played as this item."""
+
+    item: ItemId
+    phrase: Phrase
+
+
+@dataclass(frozen=True, slots=True)
 class StartAlert:
     alert: AlertId
 
@@ -204,6 +232,7 @@ Command: TypeAlias = (
     | CloseUplink
     | DropUplink
     | OpenSession
+    | RestoreHistory
     | CloseSession
     | ReplayUplink
     | ClearInput
@@ -217,6 +246,7 @@ Command: TypeAlias = (
     | FinishPlayback
     | StopPlayback
     | PlayEarcon
+    | SayPhrase
     | StartAlert
     | StopAlert
     | RunTool

@@ -23,9 +23,10 @@ from typing import assert_never
 from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.backoff import retry_delay
-from assistant.core.commands import Command, EarconKind, TurnOutcome
+from assistant.core.commands import Command, EarconKind, Phrase, TurnOutcome
 from assistant.core.endpointing import Expect
-from assistant.core.events import Event, ResponseStatus, StopReason
+from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.core.history import History
 from assistant.core.responses import Phase, ResponseSlot
 from assistant.types import SPEAKER_RATE, AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId, samples_to_ms
 
@@ -76,6 +77,12 @@ class ConversationSettings:
     tool_timeout: float = 15.0
     max_tool_rounds: int = 6
     keep_open: float = 60.0
+    prewarm: float = 20.0
+    """How long a session that was opened by a hint waits for a turn."""
+    context: float = 300.0
+    """How long turns are remembered for a session that opens later."""
+    rotate_before: float = 300.0
+    """How long before its end a session is replaced, as soon as nobody talks."""
     retry_budget: float = 10.0
     server_turn_detection: bool = False
     wake_earcon_delay: float | None = 0.35
@@ -88,8 +95,35 @@ PLAYBACK_MARGIN = 10.0
 SERVER_STOP_GRACE = 3.0
 """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
 
+MIN_LIFE = 30.0
+"""A session is not replaced earlier than this after it became ready, whatever it says about its end."""
+
+ROTATE_RETRY = 5.0
+
+FAILURE_PHRASES = {
+    Failure.CONNECT: Phrase.UNREACHABLE,
+    Failure.RATE_LIMITED: Phrase.BUSY,
+    Failure.EXPIRED: Phrase.UNREACHABLE,
+    Failure.PROTOCOL: Phrase.UNREACHABLE,
+    Failure.AUTHENTICATION: Phrase.NOT_SIGNED_IN,
+    Failure.QUOTA: Phrase.NO_QUOTA,
+    Failure.REFUSED: Phrase.MISCONFIGURED,
+}
+
+RESPONSE_PHRASES = {
+    "rate_limit_exceeded": Phrase.BUSY,
+    "inference_rate_limit_exceeded": Phrase.BUSY,
+    "insufficient_quota": Phrase.NO_QUOTA,
+}
+"""What is said about a failed response, by its error code."""
+
 UTTERANCE_MARGIN = 5.0
 """Endpointing ends an utterance in audio time; only a microphone that stands still lets this pass."""
+
+END_CONVERSATION = "end_conversation"
+"""The tool by which the model closes the conversation: no follow-up window after this turn. It is answered here."""
+
+END_OUTPUT = '{"say": "Okay."}'
 
 TOO_MANY_ROUNDS = '{"error": "too many tool calls in one turn; answer with what you have"}'
 
@@ -98,6 +132,7 @@ class _Timer(Enum):
     STATE = "state"
     EARCON = "earcon"
     KEEP_OPEN = "keep_open"
+    ROTATE = "rotate"
 
 
 class _Input(Enum):
@@ -132,6 +167,8 @@ class _Turn:
     seen_calls: set[CallId] = field(default_factory=set)
     needs_create: bool = False  # tool calls were answered, the model was not asked to go on
     rounds: int = 0
+    ending: bool = False  # the model has closed the conversation
+    heard: str = ""  # what the server's transcription made of the utterance
     answer: str = ""
     losses: int = 0
     retry_until: float | None = None
@@ -150,6 +187,9 @@ class Conversation:
         self._slot = ResponseSlot()
         self._playing: dict[ItemId, _Item] = {}
         self._stopping: dict[ItemId, _Item] = {}  # told to stop; how much was heard is still to be reported
+        self._phrase: ItemId | None = None  # a fixed sentence that is being said
+        self._phrases = 0
+        self._history = History(self._settings.context)
         self._late_calls: set[CallId] = set()  # of turns that are over: answered, but nobody waits for them
         self._waiting_alerts: list[AlertId] = []
         self._ringing: list[AlertId] = []
@@ -186,15 +226,16 @@ class Conversation:
                 self._speech_started(event)
             case ev.SpeechStopped():
                 self._speech_stopped(event)
+            case ev.ConnectHint():
+                self._connect_hint(event)
             case ev.SessionReady():
-                if event.session == self._session and self._link is Link.CONNECTING:
-                    self._link = Link.READY
+                self._session_ready(event)
             case ev.SessionLost():
                 self._session_lost(event)
             case ev.ServerSpeechStopped():
                 self._server_speech_stopped(event)
             case ev.UserTranscript():
-                pass  # for the journal; recognition must not steer the conversation
+                self._user_transcript(event)
             case ev.ResponseCreated():
                 self._response_created(event)
             case ev.ResponseRefused():
@@ -259,7 +300,7 @@ class Conversation:
         self._turn.input = _Input.SPEAKING
         self._timers.pop(_Timer.EARCON, None)
         self._enter(State.LISTENING, event.at, self._settings.max_utterance + UTTERANCE_MARGIN)
-        self._ensure_session()
+        self._ensure_session(event.at)
         self._out.append(do.OpenUplink(self._turn.id, event.sample))
 
     def _speech_stopped(self, event: ev.SpeechStopped) -> None:
@@ -295,21 +336,48 @@ class Conversation:
         assert self._turn is not None
         self._turn.text = event.text
         self._turn.input = _Input.COMPLETE
-        self._ensure_session()
+        self._ensure_session(event.at)
         self._out.append(do.SendText(event.text))
         self._out += self._slot.request(self._turn.id)
         self._think(event.at)
 
     # --- the session ------------------------------------------------------------------------------------------------
 
-    def _ensure_session(self) -> None:
+    def _ensure_session(self, at: float) -> None:
         if self._link is Link.DOWN:
-            self._open_session(0.0)
+            self._open_session(at)
 
-    def _open_session(self, delay: float) -> None:
+    def _open_session(self, at: float, delay: float = 0.0) -> None:
         self._session += 1
         self._link = Link.CONNECTING
         self._out.append(do.OpenSession(self._session, delay))
+        if messages := self._history.recent(at):
+            self._out.append(do.RestoreHistory(messages))
+
+    def _connect_hint(self, event: ev.ConnectHint) -> None:
+        """Connect while it is not sure yet that anybody wants us; without a turn the session closes soon."""
+        if self._link is Link.DOWN and self._state in (State.IDLE, State.LISTENING):
+            self._open_session(event.at)
+            if self._state is State.IDLE:
+                self._timers[_Timer.KEEP_OPEN] = event.at + self._settings.prewarm
+
+    def _session_ready(self, event: ev.SessionReady) -> None:
+        if event.session != self._session or self._link is not Link.CONNECTING:
+            return
+        self._link = Link.READY
+        if event.expires_in is not None:
+            self._timers[_Timer.ROTATE] = event.at + max(MIN_LIFE, event.expires_in - self._settings.rotate_before)
+
+    def _rotate(self, at: float) -> None:
+        """Replace a session that is about to end. In a turn this waits for the turn's end."""
+        if self._state is not State.IDLE or self._link is Link.DOWN:
+            self._timers[_Timer.ROTATE] = at + ROTATE_RETRY
+            return
+        keep_open = self._timers.get(_Timer.KEEP_OPEN, at)
+        self._close_session()
+        if keep_open > at:
+            self._open_session(at)
+            self._timers[_Timer.KEEP_OPEN] = keep_open
 
     def _close_session(self) -> None:
         if self._link is not Link.DOWN:
@@ -318,6 +386,7 @@ class Conversation:
             self._late_calls.clear()
             self._out.append(do.CloseSession(self._session))
         self._timers.pop(_Timer.KEEP_OPEN, None)
+        self._timers.pop(_Timer.ROTATE, None)
 
     def _session_lost(self, event: ev.SessionLost) -> None:
         if event.session != self._session or self._link is Link.DOWN:
@@ -326,6 +395,7 @@ class Conversation:
         self._slot.lost()
         self._late_calls.clear()
         self._timers.pop(_Timer.KEEP_OPEN, None)
+        self._timers.pop(_Timer.ROTATE, None)
         turn = self._turn
         if turn is None or turn.input is _Input.NONE:
             return  # nothing was under way; the next utterance opens a new session
@@ -337,7 +407,7 @@ class Conversation:
             return
         if self._retry(turn, event):
             return
-        self._fail(event.at, event.failure.value)
+        self._fail(event.at, event.failure.value, FAILURE_PHRASES[event.failure])
 
     def _retry(self, turn: _Turn, event: ev.SessionLost) -> bool:
         """Try the same turn on a new session, if nothing was heard or done yet and there is time."""
@@ -349,7 +419,7 @@ class Conversation:
         turn.losses += 1
         if event.at + delay > turn.retry_until:
             return False
-        self._open_session(delay)
+        self._open_session(event.at, delay)
         if turn.text is not None:
             self._out.append(do.SendText(turn.text))
         else:
@@ -382,7 +452,7 @@ class Conversation:
         owned = turn is not None and self._slot.phase is Phase.REQUESTED and self._slot.busy_for(turn.id)
         self._out += self._slot.refused(busy=event.busy)
         if owned and not event.busy and turn and not self._slot.busy_for(turn.id):
-            self._fail(event.at, "refused")
+            self._fail(event.at, "refused", Phrase.FAILED)
 
     def _answer_audio(self, event: ev.AnswerAudio) -> None:
         if self._turn is None or not self._is_live(event.response) or event.item in self._stopping:
@@ -399,9 +469,15 @@ class Conversation:
         turn = self._turn
         if turn is None or not self._is_live(event.response) or event.call in turn.seen_calls:
             return
+        turn.seen_calls.add(event.call)
+        if event.tool == END_CONVERSATION:
+            turn.ending = True
+            self._out.append(do.AnswerToolCall(event.call, END_OUTPUT))
+            turn.needs_create = turn.needs_create or not self._playing  # a goodbye, unless it is being said
+            self._progress(event.at)
+            return
         turn.acted = True
         turn.needs_create = True
-        turn.seen_calls.add(event.call)
         if turn.rounds >= self._settings.max_tool_rounds:
             self._out.append(do.AnswerToolCall(event.call, TOO_MANY_ROUNDS))
         else:
@@ -428,12 +504,16 @@ class Conversation:
             if not playing.finished:
                 self._finish_item(item)
         if event.status is ResponseStatus.FAILED and not self._playing:
-            self._fail(event.at, event.reason or "failed")
+            phrase = RESPONSE_PHRASES.get(event.reason or "", Phrase.FAILED)
+            self._fail(event.at, event.reason or "failed", phrase)
             return
         self._progress(event.at)
         self._advance(event.at)
 
     def _playback_stopped(self, event: ev.PlaybackStopped) -> None:
+        if event.item == self._phrase:
+            self._phrase = None
+            return
         item = self._playing.pop(event.item, None) or self._stopping.pop(event.item, None)
         if item is None:
             return
@@ -451,13 +531,14 @@ class Conversation:
 
     def _begin_turn(self, at: float) -> None:
         if self._turn is not None:
-            self._end_turn(TurnOutcome.INTERRUPTED)
+            self._end_turn(at, TurnOutcome.INTERRUPTED)
+        self._hush()
         self._last_turn = TurnId(self._last_turn + 1)
         self._turn = _Turn(self._last_turn)
         self._timers.pop(_Timer.KEEP_OPEN, None)
         self._out.append(do.BeginTurn(self._turn.id))
 
-    def _end_turn(self, outcome: TurnOutcome, detail: str = "") -> None:
+    def _end_turn(self, at: float, outcome: TurnOutcome, detail: str = "") -> None:
         """Let go of everything that the turn holds, and say how it ended. The state is the caller's business."""
         turn = self._turn
         if turn is None:
@@ -475,6 +556,7 @@ class Conversation:
             self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
         self._turn = None
+        self._history.add(at, turn.text or turn.heard, turn.answer)
         self._out.append(do.EndTurn(turn.id, outcome, detail))
 
     def _advance(self, at: float) -> None:
@@ -496,24 +578,42 @@ class Conversation:
 
     def _finish_turn(self, turn: _Turn, at: float) -> None:
         answered = turn.answer.strip() != "" or (turn.acted and not turn.needs_create)
-        self._end_turn(TurnOutcome.ANSWERED if answered else TurnOutcome.EMPTY)
+        self._end_turn(at, TurnOutcome.ANSWERED if answered else TurnOutcome.EMPTY)
         asked = turn.answer.rstrip().endswith(("?", "？"))
         mode = self._settings.follow_up
-        wanted = answered and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
+        wanted = answered and not turn.ending and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
         if wanted and turn.text is None and not self._waiting_alerts and not self._ringing:
             self._enter(State.FOLLOW_UP, at, self._settings.follow_up_window)
             self._out.append(do.Listen(Expect.FOLLOW_UP, delay_ms=self._settings.echo_tail_ms))
         else:
             self._rest(at)
 
-    def _fail(self, at: float, detail: str) -> None:
-        self._end_turn(TurnOutcome.FAILED, detail)
+    def _fail(self, at: float, detail: str, phrase: Phrase) -> None:
+        """End the turn with a sound and one sentence. The next wake word works as ever."""
+        self._end_turn(at, TurnOutcome.FAILED, detail)
         self._out.append(do.PlayEarcon(EarconKind.ERROR))
+        self._phrases += 1
+        self._phrase = ItemId(f"phrase-{self._phrases}")
+        self._out.append(do.SayPhrase(self._phrase, phrase))
         self._rest(at)
+
+    def _hush(self) -> None:
+        """Nobody is talked over by a fixed sentence."""
+        if self._phrase is not None:
+            self._phrase = None
+            self._out.append(do.StopPlayback())
+
+    def _user_transcript(self, event: ev.UserTranscript) -> None:
+        """For the history of a later session. Recognition must not steer the conversation, and may be late."""
+        if self._turn is not None:
+            self._turn.heard = event.text
+        else:
+            self._history.heard_late(event.text)
 
     def _stop_requested(self, event: ev.StopRequested) -> None:
         self._dismiss_alerts()
-        self._end_turn(TurnOutcome.STOPPED)
+        self._hush()
+        self._end_turn(event.at, TurnOutcome.STOPPED)
         self._rest(event.at)
 
     # --- states and deadlines ---------------------------------------------------------------------------------------
@@ -539,7 +639,8 @@ class Conversation:
         if self._state is not State.IDLE:
             self._out.append(do.Listen(Expect.NOTHING))
         self._state = State.IDLE
-        self._timers.clear()
+        self._timers.pop(_Timer.STATE, None)
+        self._timers.pop(_Timer.EARCON, None)
         if self._link is not Link.DOWN:
             self._timers[_Timer.KEEP_OPEN] = at + self._settings.keep_open
         self._start_alerts(at)
@@ -566,6 +667,8 @@ class Conversation:
                     self._out.append(do.PlayEarcon(EarconKind.WAKE))
                 case _Timer.KEEP_OPEN:
                     self._close_session()
+                case _Timer.ROTATE:
+                    self._rotate(at)
                 case _Timer.STATE:
                     self._state_deadline(at)
                 case _:
@@ -580,18 +683,18 @@ class Conversation:
                 self._rest(at)
             case State.LISTENING:
                 if turn is None or turn.input is _Input.NONE:
-                    self._end_turn(TurnOutcome.NO_SPEECH)
+                    self._end_turn(at, TurnOutcome.NO_SPEECH)
                     self._rest(at)
                 elif turn.speech_stopped:
                     self._out.append(do.CloseUplink(turn.id))
                     self._commit(turn, at)
                 else:
-                    self._fail(at, "the utterance did not end")
+                    self._fail(at, "the utterance did not end", Phrase.FAILED)
             case State.THINKING:
-                self._fail(at, "no answer in time")
+                self._fail(at, "no answer in time", Phrase.TOO_SLOW)
                 self._close_session()  # a session that stalled once is not trusted with the next turn
             case State.SPEAKING:
-                self._fail(at, "playback did not end")
+                self._fail(at, "playback did not end", Phrase.FAILED)
             case _:
                 assert_never(self._state)
 

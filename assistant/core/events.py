@@ -86,11 +86,22 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectHint:
+    """A wake word or a request may be about to come: a session that is opened now is ready in time.
+
+    A hint is not a wake word. It opens a connection at most, and no audio follows from it.
+    """
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SessionReady:
-    """The session is open and has accepted our settings."""
+    """The session is open and has accepted our settings. ``expires_in``: seconds that it has left, if it says so."""
 
     at: float
     session: int
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +271,7 @@ Event: TypeAlias = (
     Woken
     | SpeechStarted
     | SpeechStopped
+    | ConnectHint
     | SessionReady
     | SessionLost
     | ServerSpeechStopped

@@ -14,7 +14,8 @@ An item begins with its first sample, and is over once it is finished and all of
 then follows without a gap. An item that was stopped or is over takes no more audio: late deltas must never be heard.
 
 Nothing clicks: whenever the answer breaks off, a ramp of 5 ms leads down to silence, and after an underrun another one
-leads up again. Apart from these ramps every appended sample is played once, in order and unchanged (at volume 1).
+leads up again. Apart from these ramps every appended sample is played once, in order and unchanged (at volume 1, and
+not ducked: see :meth:`Playout.duck`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ LIMIT_ITEMS: Final = 256
 LIMIT_EFFECTS: Final = 16
 
 FADE_MS: Final = 5
+
+DUCK_MS: Final = 20
+"""How long the answer takes to become softer. It is a suspicion's whole effect, so it is quick."""
+
+UNDUCK_MS: Final = 250
+"""... and to come back: slowly enough not to startle."""
 
 _HISTORY: Final = 10 * SPEAKER_RATE  # for how far back `played` knows; longer than any device holds samples
 
@@ -140,6 +147,8 @@ class Playout:
         self._last: int | None = None  # the answer's last sample, while it sounds without a break
         self._rising = fade  # samples of the way up after an underrun that are done
         self._volume = self._target_volume = 1.0
+        self._duck = self._duck_target = 1.0
+        self._duck_step = 0.0  # per sample, on the way
 
     # --- the answer -------------------------------------------------------------------------------------------------
 
@@ -185,6 +194,13 @@ class Playout:
         self._queued = 0
         self._last = None
         return stopped
+
+    def duck(self, db: float) -> None:
+        """Make the answer softer by ``db`` from now on, 0 for as it was; earcons and alerts stay as they are."""
+        self._duck_target = min(1.0, 10 ** (-db / 20))
+        way = abs(self._duck_target - self._duck)
+        ms = DUCK_MS if self._duck_target < self._duck else UNDUCK_MS
+        self._duck_step = way / ms_to_samples(ms, SPEAKER_RATE)
 
     def __contains__(self, item: ItemId) -> bool:
         """The item waits or plays."""
@@ -257,6 +273,7 @@ class Playout:
         """The next ``samples`` samples, silence where there is nothing to play."""
         answer = np.zeros(samples, np.int16)
         filled = self._pull_answer(answer)
+        answer = self._ducked(answer)
         if filled < samples and self._last is not None:
             self._run_dry(filled)
         self.position += samples
@@ -315,7 +332,7 @@ class Playout:
     def _run_dry(self, at: int) -> None:
         """The answer breaks off ``at`` samples into this pull: by an underrun, or because it is over."""
         assert self._last is not None
-        self._fading.append(_Clip(np.rint(self._ramp_down * self._last).astype(np.int16), delay=at))
+        self._fading.append(_Clip(np.rint(self._ramp_down * self._last * self._duck).astype(np.int16), delay=at))
         self._last = None
         head = next(iter(self._segments.values()), None)
         if head is not None and head.pulled:
@@ -334,7 +351,8 @@ class Playout:
         assert self._last is not None
         head = next(iter(self._segments.values()))
         coming = np.concatenate([*head.chunks, np.zeros(0, np.int16)])[: self._ramp_down.size]
-        self._fade(coming if coming.size else np.full(self._ramp_down.size, self._last, np.int16))
+        coming = coming if coming.size else np.full(self._ramp_down.size, self._last, np.int16)
+        self._fade(np.rint(coming * self._duck).astype(np.int16))
         self._rising = self._ramp_up.size
 
     def _fade(self, samples: _Samples) -> None:
@@ -350,6 +368,18 @@ class Playout:
         self._effects = {name: clip for name, clip in self._effects.items() if clip.add_to(mix)}
         self._fading = [clip for clip in self._fading if clip.add_to(mix)]
         return np.clip(mix, -32768, 32767).astype(np.int16)
+
+    def _ducked(self, answer: _Samples) -> _Samples:
+        if self._duck == self._duck_target == 1.0:
+            return answer
+        way = self._duck_step * np.arange(1, answer.size + 1)
+        if self._duck_target < self._duck:
+            gain = np.maximum(self._duck - way, self._duck_target)
+        else:
+            gain = np.minimum(self._duck + way, self._duck_target)
+        self._duck = float(gain[-1]) if gain.size else self._duck
+        softer: _Samples = np.rint(answer * gain).astype(np.int16)
+        return softer
 
     def _adjust_volume(self, mix: _Samples) -> _Samples:
         if self._volume == self._target_volume == 1.0 or not mix.size:

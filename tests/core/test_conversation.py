@@ -10,6 +10,7 @@ from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, EarconKind, TurnOutcome
 from assistant.core.conversation import (
+    END_CONVERSATION,
     TOO_MANY_ROUNDS,
     BargeIn,
     Conversation,
@@ -20,6 +21,7 @@ from assistant.core.conversation import (
 )
 from assistant.core.endpointing import Expect
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.core.history import Message
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
 C = TypeVar("C")
@@ -685,3 +687,157 @@ def test_stop_ends_a_turn_in_any_state_without_a_sound() -> None:
     assert do.CancelResponse(ResponseId("r1")) in commands
     assert script.state is State.IDLE
     assert outcomes(script) == [TurnOutcome.STOPPED]
+
+
+# --- connecting early, replacing a session, remembering ---------------------------------------------------------------
+
+
+def test_a_hint_connects_without_a_turn_and_the_turn_uses_that_session() -> None:
+    script = Script()
+    assert script.send(ev.ConnectHint(script.at)) == [do.OpenSession(1)]
+    assert script.state is State.IDLE
+    script.ready()
+    script.wake()
+    script.speak()
+    assert len(script.all(do.OpenSession)) == 1
+
+
+def test_a_hint_that_leads_to_nothing_is_let_go() -> None:
+    script = Script(prewarm=20.0)
+    script.send(ev.ConnectHint(script.at))
+    script.ready()
+    assert script.wait(19.0) == []
+    assert script.wait(1.0) == [do.CloseSession(1)]
+    assert script.conversation.deadline is None
+
+
+def test_a_hint_while_a_session_is_there_changes_nothing() -> None:
+    script = Script()
+    script.ask()
+    assert script.send(ev.ConnectHint(script.at)) == []
+
+
+def answer(script: Script, question: str, reply: str, number: int) -> None:
+    """A whole turn with words."""
+    script.wake()
+    script.speak()
+    script.send(ev.SessionReady(script.at, script.session, expires_in=3600.0))
+    script.fall_silent()
+    script.respond(f"r{number}")
+    script.send(ev.UserTranscript(script.at, question))
+    script.text(reply, f"r{number}", f"i{number}")
+    script.audio(f"r{number}", f"i{number}")
+    script.done(f"r{number}")
+    script.heard(f"i{number}")
+
+
+def test_a_later_session_is_told_what_was_said() -> None:
+    script = Script(keep_open=60.0, context=300.0)
+    answer(script, "will it rain today", "No, it stays dry.", 1)
+    script.wait(100.0)
+    assert script.conversation.link is Link.DOWN
+    script.wake()
+    commands = script.speak()
+    assert commands[:2] == [
+        do.OpenSession(2),
+        do.RestoreHistory((Message("user", "will it rain today"), Message("assistant", "No, it stays dry."))),
+    ]
+
+
+def test_after_some_minutes_nothing_is_remembered() -> None:
+    script = Script(context=300.0)
+    answer(script, "will it rain today", "No, it stays dry.", 1)
+    script.wait(301.0)
+    script.wake()
+    script.speak()
+    assert not script.all(do.RestoreHistory)
+
+
+def test_a_transcript_that_comes_late_belongs_to_the_turn_that_is_over() -> None:
+    script = Script(context=300.0, keep_open=1.0)
+    answer(script, "", "It stays dry.", 1)
+    script.send(ev.UserTranscript(script.at, "will it rain today"))
+    script.wait(10.0)
+    script.wake()
+    script.speak()
+    assert script.last(do.RestoreHistory).messages[0] == Message("user", "will it rain today")
+
+
+def test_a_session_is_replaced_before_it_ends_at_a_quiet_moment() -> None:
+    script = Script(keep_open=7200.0, rotate_before=300.0, follow_up=FollowUp.NEVER)
+    answer(script, "hello", "Hello.", 1)
+    script.wait(3299.0)
+    assert len(script.all(do.OpenSession)) == 1
+    commands = script.wait(2.0)
+    assert commands[:2] == [do.CloseSession(1), do.OpenSession(2)]
+    script.ready()
+    script.wait(3590.0)
+    assert script.conversation.link is Link.READY, "the new one is fresh, and is kept"
+
+
+def test_a_session_is_not_replaced_in_the_middle_of_a_turn() -> None:
+    script = Script(rotate_before=300.0, response_timeout=20.0)
+    script.wake()
+    script.speak()
+    script.send(ev.SessionReady(script.at, 1, expires_in=310.0))
+    script.fall_silent()
+    script.respond()
+    script.audio(pcm=bytes(48_000 * 60))
+    script.wait(50.0)
+    assert not script.all(do.CloseSession)
+    script.done()
+    script.heard(ms=60_000)
+    script.wait(10.0)
+    assert do.CloseSession(1) in script.commands
+
+
+# --- endings and failures --------------------------------------------------------------------------------------------
+
+
+def test_the_model_may_end_the_conversation() -> None:
+    script = Script(follow_up=FollowUp.ALWAYS)
+    script.ask()
+    script.respond()
+    script.audio()
+    script.send(ev.ToolCalled(script.at, ResponseId("r1"), CallId("c1"), END_CONVERSATION, "{}"))
+    script.done()
+    script.heard()
+    assert script.state is State.IDLE, "no follow-up window after a goodbye"
+    assert not script.all(do.RunTool)
+    assert len(script.all(do.CreateResponse)) == 1, "the goodbye has been said"
+
+
+def test_a_goodbye_that_was_not_said_is_asked_for() -> None:
+    script = Script(follow_up=FollowUp.ALWAYS)
+    script.ask()
+    script.respond()
+    script.send(ev.ToolCalled(script.at, ResponseId("r1"), CallId("c1"), END_CONVERSATION, "{}"))
+    script.done()
+    assert len(script.all(do.CreateResponse)) == 2
+    script.respond("r2")
+    script.audio("r2", "i2")
+    script.done("r2")
+    script.heard("i2")
+    assert script.state is State.IDLE
+
+
+@pytest.mark.parametrize("failure", list(Failure))
+def test_every_failure_says_one_sentence(failure: Failure) -> None:
+    script = Script(retry_budget=0.0)
+    script.ask()
+    script.call()  # not live: changes nothing
+    script.respond()
+    script.call()  # and this makes a replay impossible
+    script.lose(failure)
+    assert len(script.all(do.SayPhrase)) == 1
+
+
+def test_a_sentence_about_a_failure_is_not_talked_over() -> None:
+    script = Script()
+    script.ask()
+    script.lose(Failure.AUTHENTICATION)
+    said = script.last(do.SayPhrase)
+    assert script.wake()[0] == do.StopPlayback()
+    script.send(ev.PlaybackStopped(script.at, said.item, Milliseconds(10), True))
+    assert not script.all(do.TruncateItem)
+    assert script.state is State.LISTENING

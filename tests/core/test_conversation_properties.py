@@ -8,7 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from assistant.core import commands as do
 from assistant.core import events as ev
-from assistant.core.conversation import BargeIn, Conversation, ConversationSettings, FollowUp, Link, State
+from assistant.core.conversation import (
+    END_CONVERSATION,
+    BargeIn,
+    Conversation,
+    ConversationSettings,
+    FollowUp,
+    Link,
+    State,
+)
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
@@ -137,9 +145,13 @@ class House(RuleBasedStateMachine):
 
     # --- the session ---
 
-    @rule(back=st.sampled_from([0, 0, 0, 1]))
-    def ready(self, back: int) -> None:
-        self.send(ev.SessionReady(self.at, self.session - back))
+    @rule()
+    def hint(self) -> None:
+        self.send(ev.ConnectHint(self.at))
+
+    @rule(back=st.sampled_from([0, 0, 0, 1]), expires_in=st.none() | st.floats(-10, 4000))
+    def ready(self, back: int, expires_in: float | None) -> None:
+        self.send(ev.SessionReady(self.at, self.session - back, expires_in))
 
     @rule(failure=st.sampled_from(Failure), back=st.sampled_from([0, 0, 1]), wait=st.none() | st.floats(0, 100))
     def lost(self, failure: Failure, back: int, wait: float | None) -> None:
@@ -194,6 +206,11 @@ class House(RuleBasedStateMachine):
     @rule(call=CALLS)
     def call(self, call: CallId) -> None:
         self.send(ev.ToolCalled(self.at, self.active, call, "clock_time", "{}"))
+
+    @precondition(lambda self: self.active)
+    @rule(call=CALLS)
+    def goodbye(self, call: CallId) -> None:
+        self.send(ev.ToolCalled(self.at, self.active, call, END_CONVERSATION, "{}"))
 
     @precondition(lambda self: self.active)
     @rule(status=st.sampled_from(ResponseStatus))
