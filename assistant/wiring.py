@@ -6,7 +6,9 @@ The daemon (and ``assistant ask``) puts them together.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
@@ -15,20 +17,26 @@ from assistant.audio.hearing import Hearing
 from assistant.audio.ports import Microphone, Speaker
 from assistant.audio.uplink import Uplink
 from assistant.config import Config
+from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.conversation import BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
-from assistant.errors import AuthenticationError
+from assistant.errors import AuthenticationError, ConfigError
 from assistant.local.process import LocalServerProcess
+from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer
 from assistant.realtime import providers
 from assistant.realtime.session import Endpoint
 from assistant.realtime.settings import ServerVad, SessionSettings, Transcription
+from assistant.tools.audit import AuditLog
+from assistant.tools.consent import Consent
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolRunner
 
 EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
+
+log = logging.getLogger(__name__)
 
 WAV_PREFIX = "wav:"
 
@@ -49,6 +57,7 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         tool_timeout=max(limits, default=0.0) + TOOL_MARGIN_S,
         max_tool_rounds=session.max_tool_rounds,
         keep_open=session.keep_open_s,
+        context=session.context_s,
         server_turn_detection=session.turn_detection == "server_vad",
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
@@ -127,15 +136,33 @@ def local_server(config: Config) -> LocalServerProcess | None:
 
 def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:
     """All plugins, loaded and not yet started."""
-    registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts)
+    registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts, tiers=config.tools.tiers)
     registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
     return registry
 
 
 def tool_runner(config: Config, registry: ToolRegistry) -> ToolRunner:
+    def pin() -> str | None:
+        try:
+            secret = config.pin()
+        except ConfigError as error:
+            log.error("%s", error)
+            return None
+        return secret.get_secret_value() if secret else None
+
     return ToolRunner(
-        registry, default_time_limit_s=config.tools.time_limit_s, output_limit=config.tools.result_limit_chars
+        registry,
+        default_time_limit_s=config.tools.time_limit_s,
+        output_limit=config.tools.result_limit_chars,
+        consent=Consent(pin),
+        audit=AuditLog(audit_file(config)),
+        audit_arguments=config.tools.log_arguments,
     )
+
+
+def audit_file(config: Config) -> Path:
+    """Where the audit log of tool calls is kept."""
+    return config.state_folder / "tools.sqlite3"
 
 
 def hearing(
@@ -152,7 +179,14 @@ def hearing(
         for word in config.wake.words
     ]
     uplink = Uplink(config.audio.ring_buffer_s, send)
-    return Hearing(WakeGate(words), Endpointer(endpointing_settings(config)), uplink, emit, now)
+    hints = ConnectHints(_connect(config), {word.name: word.threshold for word in words})
+    return Hearing(WakeGate(words), Endpointer(endpointing_settings(config)), uplink, emit, now, hints)
+
+
+def _connect(config: Config) -> Connect:
+    if config.session.connect == "auto":
+        return Connect.AFTER_SPEECH if config.provider == "local" else Connect.WAKE
+    return Connect(config.session.connect)
 
 
 def analyzer(config: Config) -> Analyzer:
@@ -163,6 +197,12 @@ def analyzer(config: Config) -> Analyzer:
     return Analyzer(
         OpenWakeWordDetector([word.model for word in config.wake.words]), WebRtcVad(config.vad.aggressiveness)
     )
+
+
+def phrasebook(config: Config) -> Phrasebook:
+    """What is said when no brain answers."""
+    folder = config.state_folder / "phrases"
+    return Phrasebook(folder, config.language, config.local.voice, config.local.speed_wpm)
 
 
 def wake_phrases(config: Config) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ DIRECTIONS = {
     "local": "realtime core types errors",
     # The daemon: the only parts that know several of the above at once.
     "alerts": "plugin core types errors",
-    "engine": "alerts journal tools realtime audio core types errors",
-    "wiring": "local tools plugin adapters audio realtime core config types errors",
+    "phrasebook": "core types errors",
+    "engine": "alerts journal phrasebook tools realtime audio core types errors",
+    "wiring": "phrasebook local tools plugin adapters audio realtime core config types errors",
     "assembly": "wiring engine alerts journal tools realtime audio core config types errors",
     "daemon": "assembly wiring engine journal adapters audio core config types errors",
     # Programs around it.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from assistant.audio.analysis import Heard
 from assistant.audio.uplink import Uplink
 from assistant.core import events as ev
+from assistant.core.connecting import ConnectHints
 from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
 from assistant.core.events import Event
 from assistant.core.wake_gate import WakeGate
@@ -26,17 +27,21 @@ class Hearing:
         uplink: Uplink,
         emit: Callable[[Event], None],
         now: Callable[[], float],
+        hints: ConnectHints | None = None,
     ) -> None:
         self._wake_gate = wake_gate
         self._endpointer = endpointer
         self.uplink = uplink
         self._emit = emit
         self._now = now
+        self._hints = hints
 
     def hear(self, heard: Heard) -> None:
         """Take the next analysed frame."""
         frame = heard.frame
         self.uplink.hear(frame)  # first: an event of this frame may open the gate, and then wants it in the ring
+        if self._hints is not None and self._hints.hear(frame.end, speech=heard.speech, scores=heard.scores):
+            self._emit(ev.ConnectHint(self._now()))
         hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))

@@ -20,6 +20,7 @@ from assistant.config.values import (
     ModelName,
     SocketUrl,
     Switch,
+    problem,
 )
 
 DEFAULT_INSTRUCTIONS: Final = """\
@@ -82,6 +83,12 @@ class Session(_Block):
     transcription: Transcription = Field(default_factory=Transcription, description="Written form of the user's speech")
     noise_reduction: Literal["near_field", "far_field"] | None = Field(
         default=None, description="Noise filter on the server; null = none"
+    )
+    connect: Literal["auto", "wake", "speech", "after_speech"] = Field(
+        default="auto", description="What opens a session; auto = wake for a cloud brain, after_speech for the local one"
+    )
+    context_s: float = Field(
+        default=300, ge=0, le=3600, description="How long a new session is still told what was said before"
     )
     keep_open_s: float = Field(default=60, ge=0, le=1500, description="How long the session stays open after a turn")
     connect_timeout_s: float = Field(default=6, ge=0.5, le=60, description="Longest wait for a session to open")
@@ -241,6 +248,11 @@ class Tools(_Block):
     result_limit_chars: int = Field(
         default=16_000, ge=100, le=200_000, description="Longest result that reaches the model"
     )
+    tiers: dict[str, Literal["safe", "confirm", "pin", "deny"]] = Field(
+        default_factory=dict, description="What a tool needs before it runs, by its name or a pattern; only stricter"
+    )
+    pin_file: FilePath | None = Field(default=None, description="File with the PIN for tools of tier pin; null = none")
+    log_arguments: Switch = Field(default=False, description="Keep what tools were called with in the audit log")
 
 
 class Log(_Block):
@@ -251,6 +263,51 @@ class Log(_Block):
     )
     transcripts: Switch = Field(default=False, description="Also log what was said")
     events_file: FilePath | None = Field(default=None, description="File for one JSON line an event; null = none")
+
+
+class Money(_Block):
+    """What the cloud may cost."""
+
+    daily_cap: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="No new cloud session after this much in a day; null = no cap"
+    )
+    monthly_cap: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="No new cloud session after this much in a month; null = no cap"
+    )
+    currency: str = Field(default="USD", min_length=1, max_length=8, description="What prices and caps are in")
+
+
+class ModelPrice(Section):
+    """What a million tokens of a model cost."""
+
+    text_in: float = Field(ge=0, le=100_000, description="Text that the model reads")
+    cached_text_in: float = Field(ge=0, le=100_000, description="The same, found in the provider's cache")
+    audio_in: float = Field(ge=0, le=100_000, description="Speech that the model hears; 600 tokens a minute")
+    cached_audio_in: float = Field(ge=0, le=100_000, description="The same, found in the provider's cache")
+    text_out: float = Field(ge=0, le=100_000, description="Text that the model writes, its own speech in words too")
+    audio_out: float = Field(ge=0, le=100_000, description="Speech that the model says; 1200 tokens a minute")
+
+
+def _price(text: tuple[float, float, float], audio: tuple[float, float, float]) -> ModelPrice:
+    return ModelPrice(
+        text_in=text[0],
+        cached_text_in=text[1],
+        text_out=text[2],
+        audio_in=audio[0],
+        cached_audio_in=audio[1],
+        audio_out=audio[2],
+    )
+
+
+DEFAULT_PRICES: Final = {
+    "gpt-realtime": _price((4, 0.4, 16), (32, 0.4, 64)),
+    "gpt-realtime-1.5": _price((4, 0.4, 16), (32, 0.4, 64)),
+    "gpt-realtime-2": _price((4, 0.4, 16), (32, 0.4, 64)),
+    "gpt-realtime-2.1": _price((4, 0.4, 24), (32, 0.4, 64)),
+    "gpt-realtime-mini": _price((0.6, 0.06, 2.4), (10, 0.3, 20)),
+    "gpt-4o-realtime-preview": _price((5, 2.5, 20), (40, 2.5, 80)),
+}
+"""USD, as OpenAI's price list had them when this was written. Prices move: the config is where they are kept right."""
 
 
 class Settings(Section):
@@ -275,6 +332,10 @@ class Settings(Section):
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Settings of plugins, by plugin name; each plugin checks its own"
     )
+    money: Money = Field(default_factory=Money, description="Caps on what the cloud may cost")
+    prices: dict[str, ModelPrice] = Field(
+        default=DEFAULT_PRICES, description="Prices of a million tokens, by model or Azure deployment"
+    )
     log: Log = Field(default_factory=Log, description="Logging")
     state_dir: FilePath | None = Field(
         default=None, description="Where timers and the like are kept; null = the system's place for it"
@@ -286,3 +347,24 @@ class Settings(Section):
         if isinstance(value, dict):
             return {name: {} if section is None else section for name, section in value.items()}
         return {} if value is None else value
+
+    @property
+    def cloud_model(self) -> str | None:
+        """The model or deployment that the provider is asked for; None if the server decides, or for ``local``."""
+        return {"openai": self.openai.model, "azure": self.azure.deployment, "custom": self.custom.model}.get(
+            self.provider
+        )
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _more_prices(cls, value: Any) -> Any:
+        """What the file names is added to the defaults; a model's name instead of prices means the same prices."""
+        if not isinstance(value, dict):
+            return DEFAULT_PRICES if value is None else value
+        merged: dict[Any, Any] = {**DEFAULT_PRICES, **value}
+        for name, price in value.items():
+            if isinstance(price, str):
+                if price not in merged or isinstance(merged[price], str):
+                    raise problem(f"{name}: there are no prices for a model '{price}' that it could share")
+                merged[name] = merged[price]
+        return merged

@@ -14,8 +14,9 @@ import contextlib
 import itertools
 import logging
 import random
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,6 +28,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, SecurityError
 from assistant import __version__
 from assistant.core import events as ev
 from assistant.core.events import Event, Failure, ResponseStatus
+from assistant.core.history import Message
 from assistant.errors import ProtocolError
 from assistant.realtime import codec, failures
 from assistant.realtime import events as rt
@@ -153,6 +155,12 @@ class RealtimeSession:
         """Add a written user message."""
         self._put(rt.CreateUserMessage(text))
 
+    def restore(self, messages: Iterable[Message]) -> None:
+        """Tell a new session what was said before it."""
+        for message in messages:
+            is_user = message.role == "user"
+            self._put(rt.CreateUserMessage(message.text) if is_user else rt.CreateAssistantMessage(message.text))
+
     def answer_call(self, call: CallId, output: str) -> None:
         self._put(rt.CreateToolOutput(call, output))
 
@@ -233,7 +241,7 @@ class RealtimeSession:
                     deadline.reschedule(None)
                     self.expires_at = event.expires_at or self.expires_at
                     self._ready.set()
-                    self._emit(ev.SessionReady(self._now(), self.number))
+                    self._emit(ev.SessionReady(self._now(), self.number, self._expires_in()))
                 else:
                     self._receive(event)
         except ConnectionClosed as error:
@@ -327,6 +335,10 @@ class RealtimeSession:
         if not self._ready.is_set():
             raise _Closed(Loss(Failure.REFUSED, f"{self._where}: refused the session settings: {what}"))
         log.error("%s: refused what we sent: %s", self._where, what)
+
+    def _expires_in(self) -> float | None:
+        """Seconds that the session has left; the server names a time of day."""
+        return None if self.expires_at is None else self.expires_at - time.time()
 
     @staticmethod
     def _now() -> float:
