@@ -89,6 +89,12 @@ class Brain:
         self._skills = skills
         self._understanding = Understanding(skills, wake_phrases)
 
+    def warm_up(self) -> None:
+        """Match one sentence of each template: hassil builds some tables at the first match."""
+        for skill in self._skills.skills:
+            for template in skill.templates:
+                self._understanding.understand(example(skill, template))
+
     def decide(self, said: Said | None, answers: Sequence[ToolAnswered] = (), *, may_call: bool = True) -> Decision:
         """What to do next. ``answers`` came after ``said`` and are what is spoken if there are any."""
         if answers:

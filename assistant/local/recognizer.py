@@ -75,12 +75,15 @@ class Recognizer(Protocol):
     """The recogniser of one session."""
 
     async def set_grammar(self, grammar: Grammar) -> None:
-        """What may be said from the next utterance on. Raises RecognizerError when it cannot be loaded now; the
-        grammar is kept all the same and loaded when the engine is back."""
+        """What may be said from now on. An utterance that is open meanwhile is heard with the new grammar.
+
+        Raises RecognizerError when it cannot be loaded now; it is kept all the same, and loaded when the engine is
+        back.
+        """
         ...
 
     def begin(self) -> Utterance:
-        """Somebody begins to speak. An utterance that is still open is abandoned."""
+        """Somebody begins to speak. An utterance that is still open is abandoned. The result waits for a grammar."""
         ...
 
     async def close(self) -> None: ...
@@ -254,42 +257,45 @@ class _Stream:
         self._number = number
         self._pronounce = pronounce
         self._grammar: Grammar | None = None
+        self._has_grammar = asyncio.Event()
         self._pronunciations: dict[str, str] = {}
         self._synced: int | None = None  # generation of the child that knows our grammar
+        self._epoch = 0  # counts the times that a child learnt our grammar; it then forgets what it was hearing
         self._utterances = itertools.count(1)
         self._current: _Utterance | None = None
         self._syncing = asyncio.Lock()
 
     async def set_grammar(self, grammar: Grammar) -> None:
         self._grammar = grammar
+        self._has_grammar.set()
         self._synced = None
-        if self._current is not None:
-            self._current.abandon()
         try:
             await self.sync()
         except _ChildLost:
-            await self.sync_again()
+            try:
+                await self.sync()
+            except _ChildLost:
+                raise RecognizerError("the recogniser ended twice while it loaded the sentences") from None
 
-    async def sync_again(self) -> None:
-        try:
-            await self.sync()
-        except _ChildLost:
-            raise RecognizerError("the recogniser ended while it loaded the sentences") from None
+    async def sync(self) -> None:
+        """Make the running child know our grammar, if it does not yet; wait for the first grammar.
 
-    async def sync(self) -> int:
-        """Make the running child know our grammar; gives its generation."""
+        Raises _ChildLost or RecognizerError.
+        """
+        await self._has_grammar.wait()
         async with self._syncing:
             await self._process.wait_up()
             generation = self._process.generation
-            if generation is None:
-                raise _ChildLost
-            if self._synced == generation:
-                return generation
-            self._send(Kind.OPEN, payload=pack({"cmn": self._process.mean}))
-            if self._grammar is not None:
-                await self._load(self._grammar)
-            self._synced = generation
-            return generation
+            while self._synced != generation or generation is None:
+                if generation is None or generation != self._process.generation:
+                    raise _ChildLost
+                grammar = self._grammar
+                assert grammar is not None
+                self._send(Kind.OPEN, payload=pack({"cmn": self._process.mean}))
+                await self._load(grammar)
+                if grammar is self._grammar:  # else it was changed meanwhile: once more
+                    self._synced = generation
+                    self._epoch += 1
 
     async def _load(self, grammar: Grammar) -> None:
         for _ in range(2):
@@ -318,9 +324,10 @@ class _Stream:
 
     @property
     def ready(self) -> int | None:
-        """Generation of the child, if it knows our grammar."""
+        """The epoch, if the running child knows our grammar. An utterance is heard by the child only if the epoch in
+        which it began is still the same when it ends."""
         generation = self._process.generation
-        return generation if generation is not None and generation == self._synced else None
+        return self._epoch if generation is not None and generation == self._synced else None
 
     def _send(self, kind: Kind, utterance: int = 0, payload: bytes = b"") -> None:
         self._process.send(Frame(kind, self._number, utterance, payload))
@@ -349,9 +356,13 @@ class _Utterance:
         self._number = number
         self._audio = bytearray()
         self._open = True
-        self._child = stream.ready
-        if self._child is not None:
+        self._epoch = stream.ready
+        if self._epoch is not None:
             stream.send_utterance(Kind.BEGIN, number)
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._epoch is not None and self._epoch == self._stream.ready
 
     def feed(self, pcm: bytes) -> None:
         room = MAX_UTTERANCE_S * RATE * 2 - len(self._audio)
@@ -359,20 +370,20 @@ class _Utterance:
             return
         pcm = pcm[:room]
         self._audio += pcm
-        if self._child is not None and self._child == self._stream.ready:
+        if self._is_heard:
             self._stream.send_utterance(Kind.AUDIO, self._number, pcm)
 
     def abandon(self) -> None:
         if self._open:
             self._close()
-            if self._child is not None and self._child == self._stream.ready:
+            if self._is_heard:
                 self._stream.send_utterance(Kind.ABANDON, self._number)
 
     def finish(self) -> Awaitable[Transcript]:
         first = None
         if self._open:
             self._close()
-            if self._child is not None and self._child == self._stream.ready:
+            if self._is_heard:
                 first = self._end()
         return self._result(first)
 

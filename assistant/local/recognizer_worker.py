@@ -211,7 +211,7 @@ def main() -> None:
         try:
             answer = worker.handle(frame)
         except Exception as error:  # one bad frame must not end the streams of the other sessions
-            message = f"{type(error).__name__} while handling {frame.kind.name}"
+            message = f"{type(error).__name__} while handling {frame.kind.name}: {error}"
             answer = Frame(Kind.FAILED, frame.stream, frame.utterance, pack({"message": message}))
         if answer is not None:
             frames_out.write(answer.encode())

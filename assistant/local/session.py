@@ -1,7 +1,7 @@
 """One connection: reads what the client sends, owns its conversation, audio input and responses.
 
-Ownership: ``Session.run`` owns three kinds of task, all in one TaskGroup: the writer, the clock of the session limit,
-and one task for each response and transcription. The reader is ``run`` itself; it never waits for the writer. When the
+Ownership: ``Session.run`` owns all tasks in one TaskGroup: the writer, the clock of the session limit, and one task for
+each grammar, response and transcription. The reader is ``run`` itself; it waits for nothing but the client. When the
 client goes, or ``run`` is cancelled, all of them end and the recogniser stream is closed.
 """
 
@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,13 +77,13 @@ class Session:
         self._config = new_session(_new_id("sess"), model, options.voice, int(time.time() + options.limit_s))
         self._skills = Skills()
         self._brain = Brain(self._skills, options.wake_phrases)
-        self._grammar_loaded = False
+        self._loading: asyncio.Task[None] | None = None  # the grammar on its way to the recogniser
         self._responses: set[Response] = set()
         self._has_spoken = False
         self._next_item: str | None = None  # id promised by speech_started
         self._hearing: dict[str, asyncio.Task[None]] = {}  # item id -> recognition in progress
         self._tasks: asyncio.TaskGroup
-        self._handlers: Final[Mapping[str, Callable[[Mapping[str, Any]], Coroutine[Any, Any, None] | None]]] = {
+        self._handlers: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
@@ -105,7 +105,7 @@ class Session:
                 self._emit("session.created", session=self._config.json)
                 self._input.configure(self._detection())
                 async for message in self._connection:
-                    await self._receive(message)
+                    self._receive(message)
                 clock.cancel()
                 writer.cancel()
                 for task in self._owned():
@@ -119,7 +119,8 @@ class Session:
             await self._recognizer.close()
 
     def _owned(self) -> list[asyncio.Task[None]]:
-        return [response.task for response in self._responses if response.task] + list(self._hearing.values())
+        loading = [self._loading] if self._loading else []
+        return loading + [response.task for response in self._responses if response.task] + [*self._hearing.values()]
 
     async def _expire(self) -> None:
         await asyncio.sleep(self._options.limit_s)
@@ -135,7 +136,7 @@ class Session:
     def _emit(self, event_type: str, **fields: Any) -> None:
         self._outbox.put({"type": event_type, "event_id": _new_id("event"), **fields})
 
-    async def _receive(self, message: str | bytes) -> None:
+    def _receive(self, message: str | bytes) -> None:
         event_id: str | None = None
         try:
             event = _parse(message)
@@ -149,8 +150,7 @@ class Session:
                     + ".",
                     "type",
                 )
-            if (work := handler(event)) is not None:
-                await work
+            handler(event)
         except EventError as error:
             self._emit("error", error=error.to_json(event_id))
         except (TypeError, RecursionError):
@@ -161,32 +161,38 @@ class Session:
 
     # -- session -----------------------------------------------------------------------------------------------------
 
-    async def _session_update(self, event: Mapping[str, Any]) -> None:
+    def _session_update(self, event: Mapping[str, Any]) -> None:
         config = self._config.updated(required(event, "session"), voice_is_fixed=self._has_spoken)
         new_tools = config.tools != self._config.tools
         self._config = config
         if new_tools:
             self._skills = read_tools(config.tools)
             self._brain = Brain(self._skills, self._options.wake_phrases)
-            self._grammar_loaded = False
-        if not self._grammar_loaded:
-            await self._load_grammar()
+        if new_tools or self._loading is None:
+            self._load_grammar()
         self._input.configure(self._detection())
         self._emit("session.updated", session=config.json)
 
-    async def _load_grammar(self) -> None:
-        grammar, problems = await asyncio.to_thread(self._compile)
-        for problem in (*self._skills.problems, *problems):
+    def _load_grammar(self) -> None:
+        """Begin to load it. What is said before it is loaded is kept and recognised then."""
+        self._loading = self._tasks.create_task(self._compile_and_load(self._skills, self._brain))
+
+    async def _compile_and_load(self, skills: Skills, brain: Brain) -> None:
+        options = self._options
+
+        def compile_it() -> tuple[Grammar, tuple[str, ...]]:
+            brain.warm_up()
+            return compile_grammar(skills, wake_phrases=options.wake_phrases, strictness=options.strictness)
+
+        grammar, problems = await asyncio.to_thread(compile_it)
+        if skills is not self._skills:
+            return  # the tools have changed again
+        for problem in (*skills.problems, *problems):
             _log.warning("%s", problem)
-        self._grammar_loaded = True  # also when it fails below: the stream loads it as soon as it can
         try:
             await self._recognizer.set_grammar(grammar)
         except RecognizerError as error:
             _log.error("%s", error)
-
-    def _compile(self) -> tuple[Grammar, tuple[str, ...]]:
-        options = self._options
-        return compile_grammar(self._skills, wake_phrases=options.wake_phrases, strictness=options.strictness)
 
     def _detection(self) -> Any:
         spec = self._config.turn_detection
@@ -194,10 +200,10 @@ class Session:
 
     # -- audio in ----------------------------------------------------------------------------------------------------
 
-    async def _append(self, event: Mapping[str, Any]) -> None:
+    def _append(self, event: Mapping[str, Any]) -> None:
         pcm = read_audio(required(event, "audio"), "audio")
-        if not self._grammar_loaded:
-            await self._load_grammar()
+        if self._loading is None:
+            self._load_grammar()
         for heard in self._input.append(pcm):
             match heard:
                 case SpeechStarted(audio_start_ms):

@@ -35,7 +35,7 @@ from hassil.expression import Alternative, Expression, Group, ListReference, Rul
 from hassil.parse_expression import parse_sentence
 from hassil.parser import ParseError
 
-from assistant.local.numbers import LARGEST
+from assistant.local.numbers import LARGEST, spell
 
 MAX_SENTENCES: Final = 2_000
 """Templates in one session."""
@@ -343,7 +343,7 @@ def _example(expression: Expression, skill: Skill) -> str:
             case Words(values):
                 return _example(parse_template(values[0].spoken).expression, skill)
             case Numbers(start, stop):
-                return str(min(max(5, start), stop))
+                return spell(min(max(5, start), stop))[0]
             case AnyText():
                 return f"something for {expression.slot_name.replace('_', ' ')}"
     if isinstance(expression, Alternative):

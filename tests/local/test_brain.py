@@ -102,7 +102,7 @@ def test_help_names_every_tool_with_an_example() -> None:
     assert isinstance(decision, Say)
     for words in (
         "Turn the light of a room on or off",
-        "set a timer for 5 seconds",
+        "set a timer for five seconds",
         "Tell the time",
         "what time is it",
     ):

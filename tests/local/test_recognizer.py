@@ -151,6 +151,45 @@ def test_sessions_do_not_disturb_each_other() -> None:
     assert [heard.text for heard in asyncio.run(main())] == [KNOWN[0], "open the garage door", "open the garage door"]
 
 
+def test_what_is_said_before_there_is_a_grammar_waits_for_it() -> None:
+    async def main() -> Transcript:
+        async with engine() as process:
+            recognizer = process.open()
+            hearing = asyncio.create_task(hear(recognizer, KNOWN[0]))
+            await asyncio.sleep(0)
+            await recognizer.set_grammar(GRAMMAR)
+            return await hearing
+
+    assert set(asyncio.run(main()).text.split()) >= {"kitchen", "on"}
+
+
+def test_what_is_said_while_the_grammar_changes_is_heard_with_the_new_one() -> None:
+    other, _ = compile_grammar(read_tools([tool("t", {}, ["open the garage door"])]))
+
+    async def main() -> list[Transcript]:
+        async with engine() as process:
+            recognizer = await opened(process)
+            await hear(recognizer, KNOWN[0])
+            pcm = spoken("open the garage door")
+            results = []
+            for grammar in (other, other):
+                utterance = recognizer.begin()
+                utterance.feed(pcm[: len(pcm) // 2])
+                changing = asyncio.create_task(recognizer.set_grammar(grammar))
+                outdated = asyncio.create_task(recognizer.set_grammar(GRAMMAR)) if not results else None
+                await asyncio.sleep(0)
+                utterance.feed(pcm[len(pcm) // 2 :])
+                results.append(await utterance.finish())
+                await changing
+                if outdated:
+                    await outdated
+            return results
+
+    first, second = asyncio.run(main())
+    assert first.text != "open the garage door"  # the last grammar that was set is the household's
+    assert second.text == "open the garage door"
+
+
 def test_a_child_that_is_killed_in_the_middle_of_an_utterance_costs_nothing_but_time() -> None:
     async def main() -> None:
         async with engine() as process:

@@ -106,5 +106,5 @@ def test_tools_without_sentences_are_passed_over() -> None:
 def test_an_example_is_a_sentence_that_people_say() -> None:
     skills = read_tools([TIMERS, LIGHTS])
     timers, lights = skills.skills
-    assert example(timers, timers.templates[0]) == "set a timer for 5 seconds"
+    assert example(timers, timers.templates[0]) == "set a timer for five seconds"
     assert example(lights, lights.templates[0]) == "turn on kitchen lights"
