@@ -9,18 +9,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.audio.analysis import Analyzer
+from assistant.audio.gated_wake_words import GatedWakeWordDetector
 from assistant.audio.hearing import Hearing
-from assistant.audio.ports import Microphone, Speaker
+from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.uplink import Uplink
 from assistant.config import Config
 from assistant.core.connecting import Connect, ConnectHints
-from assistant.core.conversation import BargeIn, ConversationSettings, FollowUp
+from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
+from assistant.core.idle_gate import IdleGate
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.errors import AuthenticationError, ConfigError
 from assistant.local.process import LocalServerProcess
@@ -33,6 +35,16 @@ from assistant.tools.audit import AuditLog
 from assistant.tools.consent import Consent
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolRunner
+
+END_CONVERSATION_SPEC: Final = {
+    "type": "function",
+    "name": END_CONVERSATION,
+    "description": "End the conversation. Call it when the user says goodbye or wants nothing more, after a few words "
+    "of farewell; the microphone then closes until the next wake word.",
+    "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+    "x-offline": {"sentences": ["(goodbye|good bye|bye)", "(that is all|that's all)", "i am done"]},
+}
+"""The one tool that belongs to no plugin: the conversation itself answers it."""
 
 EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
 
@@ -90,8 +102,16 @@ def session_settings(config: Config, tools: ToolRegistry) -> SessionSettings:
         else None,
         transcription=Transcription(transcription.model, transcription.language) if transcription.model else None,
         noise_reduction=session.noise_reduction,
-        tools=tools.specs(offline=True),  # the codec leaves out what only our own server understands
+        tools=tool_specs(config, tools),
     )
+
+
+def tool_specs(config: Config, tools: ToolRegistry) -> list[dict[str, Any]]:
+    """What the model may call. The codec leaves out what only our own server understands."""
+    specs = tools.specs(offline=True)
+    if config.follow_up.mode != "never":
+        specs.append(END_CONVERSATION_SPEC)
+    return specs
 
 
 def endpoint(config: Config, local: LocalServerProcess | None) -> EndpointSource:
@@ -191,12 +211,17 @@ def _connect(config: Config) -> Connect:
 
 def analyzer(config: Config) -> Analyzer:
     """The models that look at every frame. Takes some hundred milliseconds: call it on a thread."""
-    from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
     from assistant.adapters.webrtc_vad import WebRtcVad
 
-    return Analyzer(
-        OpenWakeWordDetector([word.model for word in config.wake.words]), WebRtcVad(config.vad.aggressiveness)
-    )
+    return Analyzer(wake_words(config), WebRtcVad(config.vad.aggressiveness))
+
+
+def wake_words(config: Config) -> WakeWordDetector:
+    """The detector of all wake words of the config. Raises ModelLoadError."""
+    from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
+
+    detector = OpenWakeWordDetector([word.model for word in config.wake.words])
+    return GatedWakeWordDetector(detector, IdleGate()) if config.wake.idle_gate else detector
 
 
 def phrasebook(config: Config) -> Phrasebook:

@@ -16,6 +16,7 @@ step, so what is known about its models holds here. The tests compare the two. W
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ STEP_SAMPLES: Final = STEP_FRAMES * FRAME_SAMPLES
 
 _OVERLAP: Final = 480  # samples before a step that the mel model sees again
 _MEL_FRAMES: Final = 76  # mel frames of 10 ms that make one embedding
+_MEL_STEPS: Final = 9  # steps before its own that an embedding depends on: a step makes 8 mel frames
 _MEL_BINS: Final = 32
 _EMBEDDING: Final = 96  # numbers in an embedding
 _SILENT_STEPS: Final = 5  # at the beginning of a stream nothing is scored
@@ -62,6 +64,9 @@ class OpenWakeWordDetector:
 
     A model with several outputs, such as "timer" (one for each length), is one wake word: its score is the highest of
     the phrases that the model names. Raises ModelLoadError, in one line, for a word that cannot be loaded.
+
+    Audio that need not be scored is only kept (:meth:`skip`). The next score makes up for what it needs of it, and
+    for no more: so scores are those of a detector that never skipped, and no network runs twice for the same audio.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -71,39 +76,64 @@ class OpenWakeWordDetector:
         self._mel = _Network(folder / MEL_MODEL)
         self._embedding = _Network(folder / EMBEDDING_MODEL)
         self._words = [_Word.load(model) for model in models]
-        self._audio = np.zeros(_OVERLAP + STEP_SAMPLES, np.float32)
+        window = max(word.window for word in self._words)
+        self._memory = window + _MEL_STEPS  # steps that a score depends on, apart from the overlap before them
+        self._frames: deque[bytes] = deque(maxlen=(1 + self._memory) * STEP_FRAMES)
         self._mel_frames = np.empty((_MEL_FRAMES, _MEL_BINS), np.float32)
-        self._embeddings = np.empty((max(word.window for word in self._words), _EMBEDDING), np.float32)
+        self._embeddings = np.empty((window, _EMBEDDING), np.float32)
         self._silence = self._embed_silence()
         self.reset()
 
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         """Take one 20 ms frame; give the scores (0 to 1, by name) if it completed a step, else None."""
-        if len(pcm) != FRAME_BYTES:
-            raise ValueError(f"wake words take frames of {FRAME_MS} ms ({FRAME_BYTES} bytes), not of {len(pcm)} bytes")
-        self._audio[self._filled : self._filled + FRAME_SAMPLES] = np.frombuffer(pcm, np.dtype("<i2"))
-        self._filled += FRAME_SAMPLES
-        if self._filled < len(self._audio):
+        if not self._keep(pcm):
             return None
-        return self._step()
+        self._make_up()
+        if self._steps <= _SILENT_STEPS:
+            return dict.fromkeys(self.names, 0.0)
+        return {word.name: word.score(self._embeddings) for word in self._words}
+
+    def skip(self, pcm: bytes) -> Mapping[str, float] | None:
+        """Take one 20 ms frame without looking at it; a step that it completed scores 0."""
+        return dict.fromkeys(self.names, 0.0) if self._keep(pcm) else None
 
     def reset(self) -> None:
         """Forget all audio heard so far, as if new."""
         self._steps = 0
-        self._filled = _OVERLAP
+        self._behind = 0  # complete steps that mel and embedding have not seen
+        self._filled = 0  # frames of the step that is not complete yet
+        self._frames.clear()
         self._mel_frames.fill(1.0)
         self._embeddings[:] = self._silence
 
-    def _step(self) -> dict[str, float]:
-        heard = self._audio if self._steps else self._audio[_OVERLAP:]
-        _push(self._mel_frames, self._mel_of(heard))
-        _push(self._embeddings, self._embedding_of(self._mel_frames))
-        self._audio[:_OVERLAP] = self._audio[-_OVERLAP:]
-        self._filled = _OVERLAP
+    def _keep(self, pcm: bytes) -> bool:
+        """Whether the frame completed a step."""
+        if len(pcm) != FRAME_BYTES:
+            raise ValueError(f"wake words take frames of {FRAME_MS} ms ({FRAME_BYTES} bytes), not of {len(pcm)} bytes")
+        self._frames.append(pcm)
+        self._filled += 1
+        if self._filled < STEP_FRAMES:
+            return False
+        self._filled = 0
         self._steps += 1
-        if self._steps <= _SILENT_STEPS:
-            return dict.fromkeys(self.names, 0.0)
-        return {word.name: word.score(self._embeddings) for word in self._words}
+        self._behind += 1
+        return True
+
+    def _make_up(self) -> None:
+        """Bring the embeddings up to the step that is complete now."""
+        steps = min(self._behind, self._memory)
+        self._behind = 0
+        frames = list(self._frames)[-(1 + steps) * STEP_FRAMES :]  # the step before them holds the overlap
+        audio = np.frombuffer(b"".join(frames), np.dtype("<i2")).astype(np.float32)
+        mel_frames = self._mel_frames
+        ends = []  # of each step in mel_frames
+        for end in range(len(audio) - (steps - 1) * STEP_SAMPLES, len(audio) + 1, STEP_SAMPLES):
+            heard = audio[max(0, end - STEP_SAMPLES - _OVERLAP) : end]
+            mel_frames = np.concatenate((mel_frames, self._mel_of(heard)))
+            ends.append(len(mel_frames))
+        for end in ends[-len(self._embeddings) :]:
+            _push(self._embeddings, self._embedding_of(mel_frames[end - _MEL_FRAMES : end]))
+        self._mel_frames = mel_frames[-_MEL_FRAMES:]
 
     def _mel_of(self, audio: _Floats) -> _Floats:
         # The scale and offset bring the mel model close to the one that the embedding was trained with.

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from assistant.config.base import Block, Section
+from assistant.config.brain_sections import Azure, Custom, LocalServer, OpenAI, Persona, Provider, VoiceLive
 from assistant.config.values import (
     AsTuple,
     DeviceName,
-    EndpointUrl,
-    EnvName,
     FilePath,
     MaxTokens,
     ModelName,
-    SocketUrl,
     Switch,
     problem,
 )
@@ -32,22 +31,7 @@ If you did not understand, say so briefly. Do not guess, and do not ask whether 
 """
 
 
-class Section(BaseModel):
-    """Base of all sections: frozen, closed, and silent about its input in errors (it may be a misplaced secret)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
-
-
-class _Block(Section):
-    """A section under a key of its own. With all of its lines commented out YAML sees null: all defaults."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-
-class ServerVad(_Block):
+class ServerVad(Block):
     """How the server finds the end of an utterance (turn_detection: server_vad)."""
 
     threshold: float = Field(default=0.5, ge=0, le=1, description="How sure the server must be that it hears speech")
@@ -55,7 +39,26 @@ class ServerVad(_Block):
     silence_duration_ms: int = Field(default=500, ge=100, le=5000, description="Silence that ends an utterance")
 
 
-class Transcription(_Block):
+class SemanticVad(Block):
+    """How the server hears that the words are complete (turn_detection: semantic_vad)."""
+
+    eagerness: Literal["auto", "low", "medium", "high"] = Field(
+        default="auto", description="How soon the server answers: low waits longest"
+    )
+
+
+class AzureSemanticVad(Block):
+    """Turn detection of Azure Voice Live (turn_detection: azure_semantic_vad)."""
+
+    model: Literal["default", "en", "multilingual"] = Field(default="default", description="Which detector")
+    silence_duration_ms: int = Field(default=500, ge=100, le=5000, description="Silence that ends an utterance")
+    remove_filler_words: Switch = Field(default=False, description="Whether um and er count as silence")
+    languages: Annotated[tuple[str, ...], AsTuple] = Field(
+        default=(), max_length=10, description="Languages that are spoken, as in en; [] = any"
+    )
+
+
+class Transcription(Block):
     """Whether the server also writes down what the user said."""
 
     model: str | None = Field(default=None, min_length=1, description="Transcription model; null = no transcription")
@@ -64,9 +67,10 @@ class Transcription(_Block):
         pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$",
         description="Language of the speech; null = let the model find out",
     )
+    prompt: str | None = Field(default=None, min_length=1, description="Words to expect, such as names; null = none")
 
 
-class Session(_Block):
+class Session(Block):
     """What the realtime session is asked for, and how long we wait for it."""
 
     instructions: str = Field(default=DEFAULT_INSTRUCTIONS, description="Who the assistant is and how it answers")
@@ -74,18 +78,39 @@ class Session(_Block):
         default=None, min_length=1, description="Voice of the answers; null = the provider's default"
     )
     speed: float = Field(default=1.0, ge=0.25, le=1.5, description="Speed of the answers, 1.0 = normal")
-    temperature: float | None = Field(default=None, ge=0.6, le=1.2, description="Randomness; preview dialect only")
+    temperature: float | None = Field(default=None, ge=0, le=1.2, description="Randomness; preview dialect only")
     max_output_tokens: MaxTokens = Field(default="inf", description="Longest reply in tokens, or inf")
-    turn_detection: Literal["local", "server_vad"] = Field(
+    turn_detection: Literal["local", "server_vad", "semantic_vad", "azure_semantic_vad"] = Field(
         default="local", description="Who finds the end of an utterance"
     )
     server_vad: ServerVad = Field(default_factory=ServerVad, description="Settings of turn_detection: server_vad")
+    semantic_vad: SemanticVad = Field(
+        default_factory=SemanticVad, description="Settings of turn_detection: semantic_vad"
+    )
+    azure_semantic_vad: AzureSemanticVad = Field(
+        default_factory=AzureSemanticVad, description="Settings of turn_detection: azure_semantic_vad"
+    )
     transcription: Transcription = Field(default_factory=Transcription, description="Written form of the user's speech")
-    noise_reduction: Literal["near_field", "far_field"] | None = Field(
+    noise_reduction: Literal["near_field", "far_field", "azure_deep_noise_suppression"] | None = Field(
         default=None, description="Noise filter on the server; null = none"
     )
+    echo_cancellation: Switch = Field(default=False, description="Echo cancellation on the server; Voice Live only")
+    reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        default=None, description="How long models that reason may think; null = the model's default"
+    )
+    parallel_tool_calls: Switch | None = Field(
+        default=None, description="Whether the model may call several tools at once; null = the provider's default"
+    )
+    truncation: Literal["auto", "disabled", "retention_ratio"] | None = Field(
+        default=None, description="What happens when the conversation is too long; null = the provider's default"
+    )
+    retention_ratio: float = Field(
+        default=0.8, gt=0, le=1, description="truncation: retention_ratio: the share that is kept"
+    )
+    tracing: Switch = Field(default=False, description="Whether the provider keeps traces of the conversations")
     connect: Literal["auto", "wake", "speech", "after_speech"] = Field(
-        default="auto", description="What opens a session; auto = wake for a cloud brain, after_speech for the local one"
+        default="auto",
+        description="What opens a session; auto = wake for a cloud brain, after_speech for the local one",
     )
     context_s: float = Field(
         default=300, ge=0, le=3600, description="How long a new session is still told what was said before"
@@ -98,61 +123,7 @@ class Session(_Block):
     max_tool_rounds: int = Field(default=6, ge=1, le=20, description="Rounds of tool calls in one turn")
 
 
-class LocalServer(_Block):
-    """The embedded server (provider: local)."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the embedded server listens on")
-    port: int = Field(default=0, ge=0, le=65535, description="Port of the embedded server; 0 = any free one")
-    url: SocketUrl | None = Field(
-        default=None, description="A server that already runs; null = start one with the daemon"
-    )
-    voice: str = Field(default="en-us", min_length=1, description="espeak-ng voice of the answers")
-    speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of the answers")
-    strictness: float = Field(
-        default=1e-8, gt=0, le=1, description="Weight of 'none of the known sentences'; more = stricter"
-    )
-
-
-class OpenAI(_Block):
-    """The cloud brain of OpenAI (provider: openai)."""
-
-    model: str = Field(default="gpt-realtime", min_length=1, description="Name of the realtime model")
-    url: SocketUrl = Field(default="wss://api.openai.com/v1", description="Address of the service")
-    api_key_env: EnvName | None = Field(default="OPENAI_API_KEY", description="Environment variable that holds the key")
-    api_key_file: FilePath | None = Field(
-        default=None, description="File that holds the key; comes before the variable"
-    )
-
-
-class Azure(_Block):
-    """The cloud brain of Azure OpenAI (provider: azure)."""
-
-    endpoint: EndpointUrl | None = Field(
-        default=None, description="Address of the resource: https://NAME.openai.azure.com"
-    )
-    deployment: str | None = Field(default=None, min_length=1, description="Name of the deployment of a realtime model")
-    api_key_env: EnvName | None = Field(
-        default="AZURE_OPENAI_API_KEY", description="Environment variable that holds the key"
-    )
-    api_key_file: FilePath | None = Field(
-        default=None, description="File that holds the key; comes before the variable"
-    )
-
-
-class Custom(_Block):
-    """Any other server that speaks the same protocol (provider: custom)."""
-
-    url: SocketUrl | None = Field(default=None, description="Address up to, not including, /realtime")
-    model: str | None = Field(default=None, min_length=1, description="Model to ask for; null = the server decides")
-    api_key_env: EnvName | None = Field(
-        default=None, description="Environment variable that holds the key; null = none"
-    )
-    api_key_file: FilePath | None = Field(
-        default=None, description="File that holds the key; comes before the variable"
-    )
-
-
-class AudioInput(_Block):
+class AudioInput(Block):
     """The microphone."""
 
     device: DeviceName | None = Field(
@@ -160,14 +131,14 @@ class AudioInput(_Block):
     )
 
 
-class AudioOutput(_Block):
+class AudioOutput(Block):
     """The speaker."""
 
     device: DeviceName | None = Field(default=None, description="Name, wav:PATH or none; null = system default")
     volume: int = Field(default=80, ge=0, le=100, description="Loudness of everything we play, in percent")
 
 
-class Audio(_Block):
+class Audio(Block):
     """Sound in and out."""
 
     input: AudioInput = Field(default_factory=AudioInput, description="The microphone")
@@ -186,6 +157,9 @@ class WakeWord(Section):
     refractory_ms: int = Field(
         default=2000, ge=0, le=10_000, description="Time after a hit in which further hits are ignored"
     )
+    persona: str | None = Field(
+        default=None, min_length=1, description="Who answers to this wake word: a name in personas; null = nobody else"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -193,15 +167,16 @@ class WakeWord(Section):
         return {"model": value} if isinstance(value, str) else value
 
 
-class Wake(_Block):
+class Wake(Block):
     """The wake words."""
 
     words: Annotated[tuple[WakeWord, ...], AsTuple] = Field(
         default=(WakeWord(),), min_length=1, max_length=16, description="Any of these wakes the assistant"
     )
+    idle_gate: Switch = Field(default=True, description="Let the models rest while the room is quiet")
 
 
-class Vad(_Block):
+class Vad(Block):
     """Voice activity detection, frame by frame."""
 
     aggressiveness: int = Field(
@@ -209,7 +184,7 @@ class Vad(_Block):
     )
 
 
-class Endpointing(_Block):
+class Endpointing(Block):
     """When an utterance has begun and when it is over."""
 
     pre_roll_ms: int = Field(default=300, ge=0, le=1000, description="Audio sent from before the speech began")
@@ -220,7 +195,7 @@ class Endpointing(_Block):
     no_speech_timeout_s: float = Field(default=6, ge=1, le=60, description="Wait for speech after the wake word")
 
 
-class BargeIn(_Block):
+class BargeIn(Block):
     """What the user can do while the assistant speaks."""
 
     mode: Literal["wake_word", "speech", "off"] = Field(default="wake_word", description="What interrupts an answer")
@@ -228,7 +203,7 @@ class BargeIn(_Block):
     speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
 
 
-class FollowUp(_Block):
+class FollowUp(Block):
     """Whether the user may go on without the wake word after an answer."""
 
     mode: Literal["never", "after_question", "always"] = Field(
@@ -237,7 +212,7 @@ class FollowUp(_Block):
     window_s: float = Field(default=5, ge=1, le=60, description="How long the follow-up window stays open")
 
 
-class Tools(_Block):
+class Tools(Block):
     """What the assistant can do."""
 
     folders: Annotated[tuple[FilePath, ...], AsTuple] = Field(
@@ -255,7 +230,7 @@ class Tools(_Block):
     log_arguments: Switch = Field(default=False, description="Keep what tools were called with in the audit log")
 
 
-class Log(_Block):
+class Log(Block):
     """What is written down."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -265,7 +240,7 @@ class Log(_Block):
     events_file: FilePath | None = Field(default=None, description="File for one JSON line an event; null = none")
 
 
-class Money(_Block):
+class Money(Block):
     """What the cloud may cost."""
 
     daily_cap: float | None = Field(
@@ -313,7 +288,7 @@ DEFAULT_PRICES: Final = {
 class Settings(Section):
     """The whole file."""
 
-    provider: Literal["local", "openai", "azure", "custom"] = Field(default="local", description="Which brain answers")
+    provider: Provider = Field(default="local", description="Which brain answers")
     language: str = Field(
         default="en", pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$", description="Language of the household, as in en or en-GB"
     )
@@ -321,7 +296,11 @@ class Settings(Section):
     local: LocalServer = Field(default_factory=LocalServer, description="The embedded server")
     openai: OpenAI = Field(default_factory=OpenAI, description="OpenAI")
     azure: Azure = Field(default_factory=Azure, description="Azure OpenAI")
+    voice_live: VoiceLive = Field(default_factory=VoiceLive, description="Azure Voice Live")
     custom: Custom = Field(default_factory=Custom, description="Another server of the same protocol")
+    personas: dict[str, Persona] = Field(
+        default_factory=dict, description="Who else the assistant can be, by a name that wake words refer to"
+    )
     audio: Audio = Field(default_factory=Audio, description="Sound in and out")
     wake: Wake = Field(default_factory=Wake, description="Wake words")
     vad: Vad = Field(default_factory=Vad, description="Voice activity detection")
@@ -341,6 +320,11 @@ class Settings(Section):
         default=None, description="Where timers and the like are kept; null = the system's place for it"
     )
 
+    @field_validator("personas", mode="before")
+    @classmethod
+    def _no_personas(cls, value: Any) -> Any:
+        return {} if value is None else value
+
     @field_validator("plugins", mode="before")
     @classmethod
     def _empty_plugins(cls, value: Any) -> Any:
@@ -351,9 +335,9 @@ class Settings(Section):
     @property
     def cloud_model(self) -> str | None:
         """The model or deployment that the provider is asked for; None if the server decides, or for ``local``."""
-        return {"openai": self.openai.model, "azure": self.azure.deployment, "custom": self.custom.model}.get(
-            self.provider
-        )
+        from assistant.config.brains import resolve  # which knows the sections
+
+        return None if self.provider == "local" else resolve(self, self.provider)[0].model
 
     @field_validator("prices", mode="before")
     @classmethod

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from assistant.adapters import openwakeword_models
 from assistant.adapters.openwakeword_onnx import (
@@ -109,6 +111,41 @@ print([name for name in ("openwakeword", "sklearn", "scipy", "onnxruntime") if n
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (result.stdout.strip(), result.stderr) == ("['onnxruntime']", "")
+
+
+# --- skipping --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(runs=st.lists(st.integers(1, 150), min_size=1, max_size=14), first=st.booleans())
+def test_after_a_gap_of_any_length_the_scores_are_those_without_a_gap(
+    clip: Samples, runs: list[int], first: bool
+) -> None:
+    detector, free = OpenWakeWordDetector(["alexa", "timer"]), OpenWakeWordDetector(["alexa", "timer"])
+    looking = [flag for number, run in enumerate(runs) for flag in [bool(number % 2) is first] * run]
+    for number, (look, (_, pcm)) in enumerate(zip(looking, frames(clip), strict=False)):
+        expected = free.process(pcm)
+        if look:
+            assert detector.process(pcm) == (expected and pytest.approx(expected, abs=1e-5)), f"frame {number}"
+        else:
+            assert detector.skip(pcm) == (expected and {"alexa": 0.0, "timer": 0.0}), f"frame {number}"
+
+
+def test_what_no_score_needs_is_never_computed(clip: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = OpenWakeWordDetector(["alexa"])
+    runs: list[str] = []
+    for part in ("_mel_of", "_embedding_of"):
+        compute = getattr(detector, part)
+        monkeypatch.setattr(
+            detector, part, lambda values, part=part, compute=compute: (runs.append(part), compute(values))[1]
+        )
+    for _, pcm in frames(clip[: 100 * STEP_SAMPLES]):
+        detector.skip(pcm)
+    assert runs == []
+    score(detector, clip[:STEP_SAMPLES])
+    assert (runs.count("_mel_of"), runs.count("_embedding_of")) == (25, 16)
+    score(detector, clip[:STEP_SAMPLES])
+    assert (runs.count("_mel_of"), runs.count("_embedding_of")) == (26, 17)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
