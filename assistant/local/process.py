@@ -79,6 +79,7 @@ class LocalServerProcess:
             "serve",
             *self._arguments,
             "--until-eof",
+            f"--log-level={logging.getLevelName(log.getEffectiveLevel()).lower()}",
             stdin=asyncio.subprocess.PIPE,  # it ends when this closes: also when the daemon is killed
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, KEY_VARIABLE: self.key},

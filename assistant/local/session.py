@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -167,6 +167,7 @@ class Session:
         self._config = config
         if new_tools:
             self._skills = read_tools(config.tools)
+            self._report(self._skills.problems)
             self._brain = Brain(self._skills, self._options.wake_phrases)
         if new_tools or self._loading is None:
             self._load_grammar()
@@ -187,12 +188,15 @@ class Session:
         grammar, problems = await asyncio.to_thread(compile_it)
         if skills is not self._skills:
             return  # the tools have changed again
-        for problem in (*skills.problems, *problems):
-            _log.warning("%s", problem)
+        self._report(problems)
         try:
             await self._recognizer.set_grammar(grammar)
         except RecognizerError as error:
             _log.error("%s", error)
+
+    def _report(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            _log.warning("%s", problem)
 
     def _detection(self) -> Any:
         spec = self._config.turn_detection
