@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias
 
 from assistant.core.commands import Command, Listen
 from assistant.core.conversation import State
@@ -20,6 +20,9 @@ from assistant.core.events import Event, Tick
 
 Entry: TypeAlias = Mapping[str, Any]
 Subscriber: TypeAlias = Callable[[Entry], None]
+
+PRIVATE_TOOLS: Final = frozenset({"enter_pin"})
+"""Tools whose arguments are never written down: they hold a secret."""
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -93,4 +96,6 @@ def _describe(value: Event | Command) -> dict[str, Any]:
             described[field.name] = item.value
         else:
             described[field.name] = item
+    if described.get("tool") in PRIVATE_TOOLS and "arguments" in described:
+        described["arguments"] = "(not kept)"
     return described

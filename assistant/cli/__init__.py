@@ -57,7 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     tools_list.add_argument("--json", action="store_true", help="print JSON")
     call = _command(actions, "call", "call one tool", module="tools")
     call.add_argument("name", help="the tool's name")
+    call.add_argument("--yes", action="store_true", help="run it although it would ask for a yes or the PIN")
     call.add_argument("--json", dest="arguments", default="{}", metavar="JSON", help="its arguments (default: {})")
+
+    calls = _command(actions, "log", "show which tools were called, and how that ended", module="tools")
+    calls.add_argument("--last", type=int, default=20, metavar="N", help="how many calls (default: 20)")
+    calls.add_argument("--json", action="store_true", help="print JSON lines")
 
     serve = _command(commands, "serve", "run the embedded realtime server alone")
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")

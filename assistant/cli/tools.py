@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
 
 from assistant import wiring
 from assistant.cli.common import complain, load_config, run_async, say
 from assistant.config import Config
 from assistant.errors import EXIT_FAILURE, EXIT_OK
+from assistant.tools.audit import read_calls
 from assistant.tools.registry import ToolRegistry
 
 
@@ -16,7 +21,9 @@ def main(options: argparse.Namespace) -> int:
     config = load_config(options, log_level="critical" if options.action == "list" else "warning")
     if options.action == "list":
         return _list(wiring.tool_registry(config, None), as_json=options.json)
-    return run_async(_call(config, options.name, options.arguments))
+    if options.action == "log":
+        return _show_log(wiring.audit_file(config), options.last, as_json=options.json)
+    return run_async(_call(config, options.name, options.arguments, by_owner=options.yes))
 
 
 def _list(registry: ToolRegistry, *, as_json: bool) -> int:
@@ -31,7 +38,9 @@ def _list(registry: ToolRegistry, *, as_json: bool) -> int:
         say(f"{plugin.name}: {plugin.status}{f' ({plugin.reason})' if plugin.reason else ''}")
         for name in plugin.tools:
             spec = registry.tools[name].spec(True) if name in registry.tools else {}
-            say(f"  {name:<20} {spec.get('description', '').splitlines()[0] if spec.get('description') else ''}")
+            tier = registry.tier(registry.tools[name]) if name in registry.tools else "deny"
+            mark = "" if tier == "safe" else f"[{tier}] "
+            say(f"  {name:<20} {mark}{spec.get('description', '').splitlines()[0] if spec.get('description') else ''}")
             for sentence in spec.get("x-offline", {}).get("sentences", ())[:2]:
                 say(f'  {"":<20} "{sentence}"')
     for line in registry.unknown:
@@ -39,16 +48,35 @@ def _list(registry: ToolRegistry, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-async def _call(config: Config, name: str, arguments: str) -> int:
+def _show_log(file: Path, last: int, *, as_json: bool) -> int:
+    try:
+        calls = read_calls(file, max(0, last))
+    except sqlite3.Error as error:
+        complain(f"assistant tools log: {file} cannot be read: {error}")
+        return EXIT_FAILURE
+    for call in calls:
+        if as_json:
+            say(json.dumps(asdict(call), ensure_ascii=False))
+            continue
+        at = datetime.fromtimestamp(call.at).astimezone().isoformat(" ", "seconds")
+        turn = f"turn {call.turn}" if call.turn else "by hand"
+        details = f"{at}  {turn:<8}  {call.tool:<20} {call.tier:<8} {call.status:<9} {call.duration_ms:8.1f} ms"
+        say(f"{details}  {call.arguments}" if call.arguments else details)
+    return EXIT_OK
+
+
+async def _call(config: Config, name: str, arguments: str, *, by_owner: bool) -> int:
     registry = wiring.tool_registry(config, None)
     runner = wiring.tool_runner(config, registry)
     await registry.start()  # a plugin whose state a running daemon holds says so
     try:
-        outcome = await runner.call(name, arguments)
+        outcome = await runner.call(name, arguments, by_owner=by_owner)
     finally:
         await registry.stop()
         await runner.close()
     say(outcome.output)
+    if outcome.status == "asked":
+        complain("assistant tools call: nothing was done, since this tool needs consent: add --yes to give it")
     if outcome.status == "unknown":
         complain(f"assistant tools call: known tools are {', '.join(sorted(registry.tools)) or 'none'}")
     return EXIT_OK if outcome.status == "ok" else EXIT_FAILURE

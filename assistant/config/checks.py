@@ -36,14 +36,13 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
         file = getattr(settings, name).api_key_file
         if file is not None and (message := file_warning(file)):
             yield (name, "api_key_file"), message
-    addresses = (
-        (("openai", "url"), settings.openai.url),
-        (("azure", "endpoint"), settings.azure.endpoint),
-        (("custom", "url"), settings.custom.url),
-    )
-    for path, url in addresses:
-        if url is not None and path[0] == settings.provider and _is_open(url):
+    if settings.tools.pin_file is not None and (message := file_warning(settings.tools.pin_file)):
+        yield ("tools", "pin_file"), message
+    for provider in providers_in_use(settings):
+        if provider != "local" and _is_open(resolve(settings, provider)[0].url):
+            path = (section_of(provider), "endpoint" if provider in ("azure", "azure_preview", "voice_live") else "url")
             yield path, "not encrypted: what people say and the key can be read on the way; use wss://"
+    yield from _money(settings)
     if settings.barge_in.mode == "speech":
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
 

@@ -71,12 +71,23 @@ class Config(Settings):
         """
         if provider == "local":
             return None
-        section = getattr(self, provider)
+        name = section_of(provider)
+        section = getattr(self, name)
         try:
-            return find_secret(f"{provider}_api_key", section.api_key_env, section.api_key_file)
+            return find_secret(f"{name}_api_key", section.api_key_env, section.api_key_file)
         except UnusableSecret as error:
-            path = (provider, "api_key_file" if section.api_key_file else "api_key_env")
+            path = (name, "api_key_file" if section.api_key_file else "api_key_env")
             raise ConfigError(self.label, [self._origin.document.problem(path, str(error))]) from None
+
+    def pin(self) -> SecretStr | None:
+        """The PIN for tools of tier ``pin``: ``tools.pin_file``, else the systemd credential ``pin``, else None.
+
+        It is looked up each time. Raises ConfigError if the file cannot be used.
+        """
+        try:
+            return find_secret("pin", None, self.tools.pin_file)
+        except UnusableSecret as error:
+            raise ConfigError(self.label, [self._origin.document.problem(("tools", "pin_file"), str(error))]) from None
 
     @property
     def state_folder(self) -> Path:

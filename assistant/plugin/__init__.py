@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 from assistant.errors import ToolError
 from assistant.plugin.context import Context
 from assistant.plugin.database import Database
-from assistant.plugin.decorator import ToolOptions, tool
+from assistant.plugin.decorator import Tier, ToolOptions, tool
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.services import Ringer, Threads, WallClock
 
@@ -39,6 +39,7 @@ __all__ = [
     "RingEnd",
     "Ringer",
     "Threads",
+    "Tier",
     "ToolError",
     "ToolOptions",
     "WallClock",
@@ -62,6 +63,13 @@ class Plugin:
 
     async def start(self) -> None:
         """Called once before any tool is called. If it fails or takes too long, the plugin is off."""
+
+    async def check(self) -> str | None:
+        """What is wrong right now, in one line that says what to do; None if all is well.
+
+        Asked after the start and by ``assistant tools check``; it has 5 s. Its tools are offered all the same.
+        """
+        return None
 
     async def stop(self) -> None:
         """Called once when the daemon ends. Spawned tasks, rings and the database are closed after it."""

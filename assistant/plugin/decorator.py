@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Tier: TypeAlias = Literal["safe", "confirm", "pin", "deny"]
+"""What a call of a tool needs: nothing, the user's yes, the PIN of the house; or it is never called."""
+
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
+"""From the most permissive to the strictest."""
+
 _OPTIONS: Final = "__hearth_tool__"
+
+
+def strictest(*tiers: Tier) -> Tier:
+    """The strictest of several tiers: an owner can tighten what an author chose, and never widen it."""
+    return max(tiers, key=TIERS.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,8 @@ class ToolOptions:
     lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     reply: str | None = None
     time_limit_s: float | None = None
+    tier: Tier = "safe"
+    question: str | None = None
 
 
 @overload
@@ -32,6 +45,8 @@ def tool(
     reply: str | None = None,
     time_limit_s: float | None = None,
     name: str | None = None,
+    tier: Tier = "safe",
+    question: str | None = None,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -42,6 +57,8 @@ def tool(
     reply: str | None = None,
     time_limit_s: float | None = None,
     name: str | None = None,
+    tier: Tier = "safe",
+    question: str | None = None,
 ) -> Any:
     """Offer a function, or a method of a :class:`Plugin`, to the model. Used with or without arguments.
 
@@ -58,12 +75,18 @@ def tool(
     reply: what the offline brain answers when the result has no ``say``; may hold ``{result}`` and parameters.
     time_limit_s: seconds for one call, instead of the limit in the config.
     name: what the model sees, instead of the function's name.
+    tier: "safe"; "confirm" if the user must say yes first; "pin" if the user must say the PIN (``tools.pin_file``
+        in the config); "deny" switches the tool off. The owner may tighten the tier in the config, and never widen it.
+    question: what is asked before a tool of tier confirm or pin runs; may hold parameters, as in
+        "Shall I unlock the {door}?".
     """
     if function is not None and not callable(function):
         raise TypeError("@tool takes its arguments by name, as in @tool(name=...)")
     if isinstance(sentences, str):
         raise TypeError("@tool: sentences is a list of templates, not one string")
-    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s)
+    if tier not in TIERS:
+        raise TypeError(f"@tool: tier is one of {', '.join(TIERS)}, not {tier!r}")
+    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s, tier, question)
 
     def mark(target: Function) -> Function:
         setattr(target, _OPTIONS, options)

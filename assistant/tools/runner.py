@@ -19,21 +19,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic_core import to_json
-
 from assistant.errors import ToolError
+from assistant.plugin import Tier
 from assistant.plugin.tasks import end_tasks, fault
+from assistant.tools.audit import AuditLog, CallRecord
+from assistant.tools.consent import CONSENT_TOOLS, Consent
+from assistant.tools.output import dump, encode
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.schema import ToolArgumentsError
-from assistant.tools.threads import DaemonThreads, ForeignExit, ThreadsBusy
+from assistant.tools.threads import DaemonThreads, ForeignExit, Places, ThreadsBusy
 from assistant.tools.tool import Tool
 
-Status: TypeAlias = Literal["ok", "error", "timeout", "crashed", "invalid", "unknown"]
+Status: TypeAlias = Literal["ok", "error", "timeout", "crashed", "invalid", "unknown", "asked", "refused"]
 
 GRACE_S: Final = 0.1
 """How long a call past its limit may still take to end after it was cancelled, before it is left behind."""
 
-_SAY_LIMIT: Final = 1000
 _log = logging.getLogger("hearth.tools")
 
 
@@ -41,14 +42,25 @@ _log = logging.getLogger("hearth.tools")
 class ToolOutcome:
     """How a tool call ended.
 
-    output: what the model is given, always valid JSON; ``{"error": ...}`` unless status is ``ok``.
-    status: ``error`` is a ToolError, the tool's own words; ``invalid`` means that the arguments did not fit.
+    output: what the model is given, always valid JSON; ``{"error": ...}`` unless status is ``ok`` or ``asked``.
+    status: ``error`` is a ToolError, the tool's own words; ``invalid`` means that the arguments did not fit;
+        ``asked`` that the user must agree first; ``refused`` that the user did not, or that the tool is not run now.
+    tool: the tool that the model called.
     """
 
     output: str
     status: Status
     duration_s: float
     tool: str
+
+
+@dataclass(slots=True)
+class _Call:
+    """What becomes known of a call while it goes on, for the log."""
+
+    tool: Tool | None = None
+    tier: Tier = "safe"
+    arguments: str | None = None
 
 
 class ToolRunner:
@@ -61,11 +73,18 @@ class ToolRunner:
         default_time_limit_s: float = 10.0,
         output_limit: int = 16_000,
         threads: int = 8,
+        per_plugin: int = 4,
+        consent: Consent | None = None,
+        audit: AuditLog | None = None,
+        audit_arguments: bool = False,
     ) -> None:
         """
         output_limit: characters of output that reach the model; more is cut, with a note.
         threads: how many calls of blocking tools run at a time, counting those that never return; likewise for
             async tools that swallow their cancellation. When all are taken a call fails at once as busy.
+        per_plugin: how many of them one plugin may take.
+        consent: keeps the calls that wait for the user's word; by default one without a PIN.
+        audit: keeps every call, with its arguments only if ``audit_arguments``; closed with the runner.
         """
         self._registry = registry
         self._default_time_limit_s = default_time_limit_s
@@ -73,38 +92,66 @@ class ToolRunner:
         self._limit = threads
         self._threads = DaemonThreads(threads)
         self._left_behind: set[asyncio.Task[Any]] = set()
+        self._places = Places(per_plugin)
+        self._consent = consent or Consent()
+        self._audit = audit
+        self._audit_arguments = audit_arguments
 
     @property
     def stuck(self) -> int:
         """Async calls that were left behind and still run."""
         return len(self._left_behind)
 
-    async def call(self, name: str, arguments_json: str) -> ToolOutcome:
+    async def call(self, name: str, arguments_json: str, *, turn: int = 0, by_owner: bool = False) -> ToolOutcome:
         """Call a tool with arguments as the model wrote them; empty means none.
+
+        turn: the turn of the conversation. A tool that needs the user's consent runs in a later turn than the one
+            in which it was called; in turn 0, which is no turn, it never runs.
+        by_owner: the owner of the machine has typed the call: nobody is asked. Tools of tier deny are not run.
 
         Never raises but CancelledError: cancelling cancels an async tool, and leaves a blocking one to finish on
         its thread with nobody listening.
         """
         began = time.monotonic()
+        call = _Call()
+        status: Status = "crashed"
         try:
-            output, status = await self._call(name, arguments_json)
+            output, status = await self._call(call, name, arguments_json, turn, by_owner)
         except asyncio.CancelledError:
-            _log.info("tool %s: cancelled after %.3f s", name, time.monotonic() - began)
+            _log.info("tool %s: cancelled after %.3f s", name[:100], time.monotonic() - began)
+            self._record(call, name, turn, "cancelled", began)
             raise
         except Exception as error:  # our own fault; the turn must go on all the same
-            _log.exception("tool %s: the call failed", name)
-            output, status = _error(f"{name} failed: {type(error).__name__}"), "crashed"
-        duration = time.monotonic() - began
-        _log.info("tool %s: %s in %.3f s", name, status, duration)
+            _log.exception("tool %s: the call failed", name[:100])
+            output = _error(f"{name[:100]} failed: {type(error).__name__}")
+        duration = self._record(call, name, turn, status, began)
+        _log.info("tool %s: %s in %.3f s", name[:100], status, duration)
         return ToolOutcome(output, status, duration, name)
 
+    def _record(self, call: _Call, name: str, turn: int, status: str, began: float) -> float:
+        """Write a call down; gives how long it took."""
+        duration = time.monotonic() - began
+        if self._audit is not None:
+            tool = call.tool
+            arguments = call.arguments if self._audit_arguments else None
+            names = (tool.name, tool.plugin) if tool else (name[:100], "")
+            self._audit.write(
+                CallRecord(time.time(), turn, *names, call.tier, status, round(duration * 1000, 1), arguments)
+            )
+        return duration
+
     async def close(self, limit_s: float = 0.5) -> None:
-        """End the calls that were left behind, as far as they can be ended. Threads are daemons and need no end."""
+        """End the calls that were left behind, as far as they can be ended, and then the audit log.
+
+        Threads are daemons and need no end.
+        """
         for task in await end_tasks(self._left_behind, limit_s):
             _log.error("%s does not end; left behind", task.get_name())
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.close)
 
-    async def _call(self, name: str, arguments_json: str) -> tuple[str, Status]:
-        tool = self._registry.tools.get(name)
+    async def _call(self, call: _Call, name: str, arguments_json: str, turn: int, by_owner: bool) -> tuple[str, Status]:
+        call.tool = tool = CONSENT_TOOLS.get(name) or self._registry.find(name)
         if tool is None:
             return _error(f"there is no tool named {name[:100]}"), "unknown"
         try:
@@ -113,36 +160,79 @@ class ToolRunner:
             return _error(f"{name}: {error}"), "invalid"
         except Exception as error:  # a validator in a plugin's model is the author's code
             return self._crashed(tool, error)
+        if name in CONSENT_TOOLS:
+            return await self._consented(call, tool, arguments, turn)
+        call.arguments = arguments_json
+        call.tier = self._registry.tier(tool)
+        if call.tier != "safe" and not by_owner:
+            try:
+                question = self._consent.ask(tool, call.tier, arguments, turn=turn, now=time.monotonic())
+            except ToolError as error:
+                return _error(str(error)), "refused"
+            return dump(question), "asked"
+        return await self._run(tool, arguments)
+
+    async def _consented(self, call: _Call, answer: Tool, arguments: dict[str, Any], turn: int) -> tuple[str, Status]:
+        """The user has answered: run what waits for it, if that may run now."""
+        try:
+            pending = self._consent.redeem(answer.name, arguments, turn=turn, now=time.monotonic())
+        except ToolError as error:
+            return _error(str(error)), "refused"
+        if pending is None:
+            return dump({"say": "Okay, I will leave it."}), "ok"
+        call.tool, call.tier = self._registry.find(pending.tool), pending.tier
+        call.arguments = dump(dict(pending.arguments)) if self._audit_arguments else None
+        if call.tool is None:
+            return _error(f"{pending.tool} is not available any more"), "refused"
+        return await self._run(call.tool, dict(pending.arguments))
+
+    async def _run(self, tool: Tool, arguments: dict[str, Any]) -> tuple[str, Status]:
+        """Run a tool whose arguments fit, within its limits."""
         limit = tool.options.time_limit_s or self._default_time_limit_s
+        if (wait_s := self._registry.refuses(tool)) is not None:
+            return _error(f"{tool.name} has failed too often; try it again in {wait_s:.0f} seconds"), "refused"
         try:
             job = self._submit(tool, partial(self._registry.bound(tool), **arguments))
         except ToolError as error:
-            return _error(str(error)), "error"
+            return _error(str(error)), "refused"
         try:
             await asyncio.wait({job}, timeout=limit)  # not wait_for: that waits for ever if cancelling is swallowed
             if not job.done():
+                self._registry.report(tool, failed=True)
                 await self._abandon(job)
-                return _error(f"{name} took longer than {limit:g} s and was given up"), "timeout"
+                return _error(f"{tool.name} took longer than {limit:g} s and was given up"), "timeout"
         except asyncio.CancelledError:
             self._leave_behind(job)
             raise
-        return self._outcome(tool, job)
+        output, status = self._outcome(tool, job)
+        self._registry.report(tool, failed=status == "crashed")
+        return output, status
 
     def _submit(self, tool: Tool, call: Callable[[], Any]) -> asyncio.Future[str]:
         """Start the call; the future gives its output. Raises ThreadsBusy."""
-        if not tool.is_async:
-            return self._threads.submit(partial(self._run_blocking, call))
-        if len(self._left_behind) >= self._limit:
+        if tool.is_async and len(self._left_behind) >= self._limit:
             raise ThreadsBusy(f"{len(self._left_behind)} tool calls are stuck: try again later")
-        return asyncio.get_running_loop().create_task(self._run_async(call), name=f"tool {tool.name}")
+        place = self._places.take(tool.plugin)
+        try:
+            if not tool.is_async:
+                return self._threads.submit(partial(self._run_blocking, call, place))
+            job = asyncio.get_running_loop().create_task(self._run_async(call), name=f"tool {tool.name}")
+        except BaseException:
+            place()
+            raise
+        job.add_done_callback(lambda _: place())
+        return job
 
-    def _run_blocking(self, call: Callable[[], Any]) -> str:
-        result = call()
-        if inspect.isawaitable(result):
-            if inspect.iscoroutine(result):
-                result.close()
-            raise TypeError("a tool that awaits must be an async def")
-        return encode(result, self._output_limit)
+    def _run_blocking(self, call: Callable[[], Any], done: Callable[[], None]) -> str:
+        try:
+            result = call()
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()
+                raise TypeError("a tool that awaits must be an async def")
+            return encode(result, self._output_limit)
+        finally:
+            done()
 
     async def _run_async(self, call: Callable[[], Any]) -> str:
         try:
@@ -185,27 +275,6 @@ class ToolRunner:
         return _error(f"{tool.name} failed: {type(error).__name__} in its plugin"), "crashed"
 
 
-def encode(result: object, limit: int) -> str:
-    """A tool's result as JSON, of at most ``limit`` characters. Raises whatever the result's own code raises.
-
-    A result that is too long becomes an object with its beginning, a note, and its ``say`` if it has one.
-    """
-    text = to_json(result, inf_nan_mode="null").decode()
-    if len(text) <= limit:
-        return text
-    cut: dict[str, str] = {"note": f"cut: the result has {len(text)} characters", "beginning": ""}
-    say = result.get("say") if isinstance(result, dict) else None
-    if isinstance(say, str):
-        cut["say"] = say[: min(_SAY_LIMIT, limit // 4)]
-        if len(_dump(cut)) > limit:  # escapes make it longer
-            del cut["say"]
-    start = result if isinstance(result, str) else text
-    size = max(0, limit - len(_dump(cut)))
-    while size and len(_dump({**cut, "beginning": start[:size]})) > limit:
-        size = size * 3 // 4
-    return _dump({**cut, "beginning": start[:size]})
-
-
 def _parse(arguments_json: str) -> dict[str, Any]:
     """The model's arguments. Raises ToolArgumentsError."""
     try:
@@ -229,9 +298,4 @@ def _text(error: ToolError) -> str:
 
 
 def _error(message: str) -> str:
-    return _dump({"error": message})
-
-
-def _dump(value: dict[str, str]) -> str:
-    # A model can send half a surrogate pair, as "\\ud800"; it must not come back as text that no socket can encode.
-    return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
+    return dump({"error": message})

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from assistant.errors import ToolError
@@ -79,6 +81,27 @@ class DaemonThreads:
                 self._running -= 1
             raise
         return future
+
+
+class Places:
+    """Counts what runs for each plugin, also what is stuck, so that one plugin cannot take everybody's threads."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, plugin: str) -> Callable[[], None]:
+        """Take a place; gives the function that gives it back, from any thread. Raises ThreadsBusy at once."""
+        with self._lock:
+            if self._taken[plugin] >= self._limit:
+                raise ThreadsBusy(f"{self._limit} calls of {plugin} are still running: try again later")
+            self._taken[plugin] += 1
+        return partial(self._give, plugin)
+
+    def _give(self, plugin: str) -> None:
+        with self._lock:
+            self._taken[plugin] -= 1
 
 
 def _settle(future: asyncio.Future[Any], settle: Callable[[Any], None], value: Any) -> None:

@@ -81,16 +81,19 @@ def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: s
             raise PluginLoadError(f"{where}: lists: {slot} is not a parameter of the function")
         for spoken in forms.values():
             _check_brackets(spoken, f"{where}: lists: {slot}: {spoken!r}")
-    for slot in _reply_slots(options.reply or "", where):
+    for slot in _places(options.reply or "", f"{where}: reply"):
         if slot != "result" and slot not in known:
             raise PluginLoadError(f"{where}: reply: {{{slot}}} is neither 'result' nor a parameter")
+    for slot in _places(options.question or "", f"{where}: question"):
+        if slot not in known:
+            raise PluginLoadError(f"{where}: question: {{{slot}}} is not a parameter of the function")
 
 
-def _reply_slots(reply: str, where: str) -> list[str]:
+def _places(text: str, spot: str) -> list[str]:
     try:
-        return [slot for _, slot, _, _ in string.Formatter().parse(reply) if slot is not None]
+        return [slot for _, slot, _, _ in string.Formatter().parse(text) if slot is not None]
     except ValueError as error:
-        raise PluginLoadError(f"{where}: reply: {error}") from None
+        raise PluginLoadError(f"{spot}: {error}") from None
 
 
 def _check_brackets(template: str, spot: str) -> None:

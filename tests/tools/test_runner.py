@@ -274,7 +274,7 @@ def test_a_tool_that_swallows_its_cancellation_is_left_behind_and_ended_at_close
         assert (await runner.call("swallows", "")).status == "timeout"
         assert runner.stuck == 2
         outcome = await runner.call("swallows", "")
-        assert (outcome.status, message(outcome)) == ("error", "2 tool calls are stuck: try again later")
+        assert (outcome.status, message(outcome)) == ("refused", "2 tool calls are stuck: try again later")
         await runner.close(SHORT_S)
         assert runner.stuck == 0
 
@@ -298,7 +298,7 @@ def test_a_blocking_tool_keeps_its_thread_and_nothing_else(release: threading.Ev
         assert (await runner.call("quick", "")).status == "ok"
         assert (await runner.call("blocks", "")).status == "timeout"
         outcome = await runner.call("quick", "")
-        assert (outcome.status, message(outcome)) == ("error", "all 2 threads for tools are busy: try again later")
+        assert (outcome.status, message(outcome)) == ("refused", "all 2 threads for tools are busy: try again later")
         release.set()
         for thread in threading.enumerate():
             if thread.name == "tool thread":
