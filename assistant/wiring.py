@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.audio.analysis import Analyzer
@@ -17,7 +17,7 @@ from assistant.audio.gated_wake_words import GatedWakeWordDetector
 from assistant.audio.hearing import Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.uplink import Uplink
-from assistant.config import Config
+from assistant.config import Config, Persona, providers_in_use, section_of
 from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
@@ -29,8 +29,16 @@ from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer
 from assistant.realtime import providers
+from assistant.realtime.dialects import Dialect
 from assistant.realtime.session import Endpoint
-from assistant.realtime.settings import ServerVad, SessionSettings, Transcription
+from assistant.realtime.settings import (
+    AzureSemanticVad,
+    SemanticVad,
+    ServerVad,
+    SessionSettings,
+    Transcription,
+    TurnDetection,
+)
 from assistant.tools.audit import AuditLog
 from assistant.tools.consent import Consent
 from assistant.tools.registry import ToolRegistry
@@ -70,7 +78,7 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         max_tool_rounds=session.max_tool_rounds,
         keep_open=session.keep_open_s,
         context=session.context_s,
-        server_turn_detection=session.turn_detection == "server_vad",
+        server_turn_detection=session.turn_detection != "local",
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
 
@@ -88,53 +96,79 @@ def endpointing_settings(config: Config) -> EndpointingSettings:
     )
 
 
-def session_settings(config: Config, tools: ToolRegistry) -> SessionSettings:
+def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> SessionSettings:
+    """What a session is asked for. ``persona``: a name out of the config; "" is the assistant itself."""
     session = config.session
-    vad = session.server_vad
+    other = config.personas.get(persona) or Persona()
+    truncation: Literal["auto", "disabled"] | float | None
+    truncation = session.retention_ratio if session.truncation == "retention_ratio" else session.truncation
     transcription = session.transcription
     return SessionSettings(
-        instructions=session.instructions,
-        voice=session.voice,
+        instructions=session.instructions if other.instructions is None else other.instructions,
+        voice=other.voice or session.voice,
         speed=session.speed if session.speed != 1.0 else None,
         max_output_tokens=session.max_output_tokens if session.max_output_tokens != "inf" else None,
-        turn_detection=ServerVad(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
-        if session.turn_detection == "server_vad"
+        turn_detection=_turn_detection(config),
+        transcription=Transcription(transcription.model, transcription.language, transcription.prompt)
+        if transcription.model
         else None,
-        transcription=Transcription(transcription.model, transcription.language) if transcription.model else None,
         noise_reduction=session.noise_reduction,
-        tools=tool_specs(config, tools),
+        tools=_tools_of(other, tools),
+        temperature=session.temperature,
+        reasoning_effort=session.reasoning_effort,
+        parallel_tool_calls=session.parallel_tool_calls,
+        truncation=truncation,
+        tracing=session.tracing,
+        echo_cancellation=session.echo_cancellation,
     )
 
 
-def tool_specs(config: Config, tools: ToolRegistry) -> list[dict[str, Any]]:
-    """What the model may call. The codec leaves out what only our own server understands."""
-    specs = tools.specs(offline=True)
-    if config.follow_up.mode != "never":
-        specs.append(END_CONVERSATION_SPEC)
-    return specs
+def _turn_detection(config: Config) -> TurnDetection | None:
+    session = config.session
+    match session.turn_detection:
+        case "local":
+            return None
+        case "server_vad":
+            vad = session.server_vad
+            return ServerVad(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
+        case "semantic_vad":
+            return SemanticVad(session.semantic_vad.eagerness)
+        case "azure_semantic_vad":
+            azure = session.azure_semantic_vad
+            return AzureSemanticVad(azure.model, azure.silence_duration_ms, azure.remove_filler_words, azure.languages)
 
 
-def endpoint(config: Config, local: LocalServerProcess | None) -> EndpointSource:
+def _tools_of(persona: Persona, tools: ToolRegistry) -> list[dict[str, Any]]:
+    """The tools that a persona may use, as the protocol has them."""
+    allowed = persona.tools
+    return [
+        # The codec leaves out what only our own server understands.
+        tool.spec(offline=True)
+        for tool in tools.tools.values()
+        if allowed is None or tool.name in allowed or tool.plugin in allowed
+    ]
+
+
+def endpoint(config: Config, local: LocalServerProcess | None, provider: str | None = None) -> EndpointSource:
     """How a new session finds its server. It is asked for each session, since keys and ports change."""
+    provider = provider or config.provider
 
     async def find() -> Endpoint:
-        match config.provider:
+        brain = config.brain(provider)
+        match provider:
             case "local":
                 if local is not None:
                     return providers.local(await local.address(), local.key)
-                assert config.local.url is not None
-                return providers.local(config.local.url)
+                return providers.local(brain.url)
             case "openai":
-                return providers.openai(config.openai.url, config.openai.model, _key(config, "openai"))
-            case "azure":
-                azure = config.azure
-                assert azure.endpoint and azure.deployment, "the config was checked"
-                return providers.azure(azure.endpoint, azure.deployment, _key(config, "azure"))
+                return providers.openai(brain.url, brain.model or "", _key(config, provider))
             case "custom":
-                custom = config.custom
-                assert custom.url, "the config was checked"
-                secret = config.secret_for("custom")
-                return providers.custom(custom.url, custom.model, secret.get_secret_value() if secret else None)
+                secret = config.secret_for(provider)
+                key = secret.get_secret_value() if secret else None
+                return providers.custom(brain.url, brain.model, key, Dialect(brain.dialect))
+            case _:
+                auth = providers.api_key(_key(config, provider))
+                return providers.microsoft(provider, brain.url, brain.model or "", brain.api_version, auth)
 
     return find
 
@@ -142,14 +176,16 @@ def endpoint(config: Config, local: LocalServerProcess | None) -> EndpointSource
 def _key(config: Config, provider: str) -> str:
     secret = config.secret_for(provider)
     if secret is None:
-        name = getattr(config, provider).api_key_env
-        raise AuthenticationError(f"{provider}: there is no key: set {name}, or {provider}.api_key_file in the config")
+        name, section = section_of(provider), getattr(config, section_of(provider))
+        raise AuthenticationError(
+            f"{provider}: there is no key: set {section.api_key_env}, or {name}.api_key_file in the config"
+        )
     return secret.get_secret_value()
 
 
 def local_server(config: Config) -> LocalServerProcess | None:
     """The embedded server as our own child, or None if another brain answers, or a server that already runs."""
-    if config.provider != "local" or config.local.url is not None:
+    if "local" not in providers_in_use(config) or config.local.url is not None:
         return None
     return LocalServerProcess(("--config", str(config.file)) if config.file else ())
 

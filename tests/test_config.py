@@ -195,11 +195,13 @@ class TestProblems:
             ("session: {speed: .nan}", "1: session.speed: expected a finite number, got nan"),
             (
                 "provider: opnai",
-                "1: provider: must be one of local, openai, azure, custom (did you mean openai?), got the text 'opnai'",
+                "1: provider: must be one of local, openai, azure, azure_preview, voice_live, custom (did you mean openai?), "
+                "got the text 'opnai'",
             ),
             (
                 "session: {noise_reduction: loud}",
-                "1: session.noise_reduction: must be one of near_field, far_field, got the text 'loud'",
+                "1: session.noise_reduction: must be one of near_field, far_field, azure_deep_noise_suppression, "
+                "got the text 'loud'",
             ),
             ("session: {max_output_tokens: 0}",
              "1: session.max_output_tokens: must be a whole number from 1 to 4096, or inf"),

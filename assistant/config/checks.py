@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from assistant.config.brains import Finding, foreign_settings, providers_in_use, resolve, section_of
 from assistant.config.credentials import file_warning
-from assistant.config.document import KeyPath
 from assistant.config.sections import Settings
 from assistant.config.values import STDIN
-
-Finding: TypeAlias = tuple[KeyPath, str]
-"""The key to change, and a sentence."""
+from assistant.core.pricing import listed_as
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def find_problems(settings: Settings) -> Iterator[Finding]:
     """What makes this configuration unusable although each value is fine by itself."""
-    yield from _provider(settings)
+    for provider in providers_in_use(settings):
+        yield from resolve(settings, provider)[1]
+    yield from foreign_settings(settings)
     yield from _hearing(settings)
-    if settings.session.temperature is not None:
-        message = (
-            f"only the preview dialect has it, which provider {settings.provider} does not speak: remove this line"
-        )
-        yield ("session", "temperature"), message
     if settings.audio.output.device == STDIN:
         yield ("audio", "output", "device"), "'-' is standard input: a speaker needs wav:PATH"
 
 
 def find_warnings(settings: Settings) -> Iterator[Finding]:
     """What is worth one line at start."""
-    for name in ("openai", "azure", "custom"):
+    for name in ("openai", "azure", "voice_live", "custom"):
         file = getattr(settings, name).api_key_file
         if file is not None and (message := file_warning(file)):
             yield (name, "api_key_file"), message
@@ -47,14 +41,14 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
 
 
-def _provider(settings: Settings) -> Iterator[Finding]:
-    needed: dict[str, dict[str, str]] = {
-        "azure": {"endpoint": "https://NAME.openai.azure.com", "deployment": "the name you gave to the deployment"},
-        "custom": {"url": "such as wss://host/v1"},
-    }
-    for key, example in needed.get(settings.provider, {}).items():
-        if getattr(getattr(settings, settings.provider), key) is None:
-            yield (settings.provider, key), f"provider {settings.provider} needs this: {example}"
+def _money(settings: Settings) -> Iterator[Finding]:
+    model = settings.cloud_model
+    if settings.provider == "local" or listed_as(model, settings.prices) is not None:
+        return
+    for name in ("daily_cap", "monthly_cap"):
+        if getattr(settings.money, name) is not None:
+            message = f"no price is known for {model or 'the model'}, so the cap will never close: add it to prices"
+            yield ("money", name), message
 
 
 def _hearing(settings: Settings) -> Iterator[Finding]:
@@ -72,6 +66,9 @@ def _hearing(settings: Settings) -> Iterator[Finding]:
         if word.patience > word.patience_window:
             message = f"must be at least patience ({word.patience}): it is out of how many scores"
             yield ("wake", "words", index, "patience_window"), message
+        if word.persona is not None and word.persona not in settings.personas:
+            names = ", ".join(sorted(settings.personas)) or "none"
+            yield ("wake", "words", index, "persona"), f"there is no such persona; there are: {names}"
         if word.model in seen:
             yield ("wake", "words", index, "model"), f"the same wake word as words[{seen[word.model]}]: remove one"
         seen.setdefault(word.model, index)

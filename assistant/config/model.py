@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import PrivateAttr, SecretStr
 
+from assistant.config.brains import Brain, resolve, section_of
 from assistant.config.credentials import UnusableSecret, find_secret
 from assistant.config.document import Document, dotted
 from assistant.config.sections import Settings
@@ -62,11 +63,16 @@ class Config(Settings):
         lines = {dotted(path[2:]): line for path, line in self._origin.document.lines.items() if path[:2] == before}
         return deepcopy(self.plugins.get(name, {})), lines
 
+    def brain(self, provider: str) -> Brain:
+        """Where a provider is and what it is asked for, with what the environment adds to the file."""
+        return resolve(self, provider)[0]
+
     def secret_for(self, provider: str) -> SecretStr | None:
-        """The API key of a provider (``openai``, ``azure``, ``custom``), or None if there is none.
+        """The API key of a provider (``openai``, ``azure``, ``custom`` ...), or None if there is none.
 
         It is looked up each time, so that a key can be renewed while the daemon runs: ``api_key_file``, then the
-        variable ``api_key_env``, then the systemd credential ``PROVIDER_api_key``. ``local`` needs none.
+        variable ``api_key_env``, then the systemd credential ``PROVIDER_api_key``. ``local`` needs none, and
+        ``azure_preview`` has that of ``azure``.
         Raises ConfigError if the place that was named cannot be used.
         """
         if provider == "local":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -62,6 +62,8 @@ def _message(item: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     key = str(path[-1]) if path else ""
     if kind == PROBLEM:
         return item["msg"]
+    if kind == "missing":
+        return "this is missing"
     if kind == "extra_forbidden":
         return _unknown(path, model, value)
     field = _field(model, path)
@@ -112,11 +114,16 @@ def _model_in(field: FieldInfo) -> type[BaseModel] | None:
 
 def _section(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     section: type[BaseModel] | None = model
+    keyed = False  # the next part is a key of a dict
     for part in path:
         if isinstance(part, int):
             continue  # an entry of a list has the model that its list has
+        if keyed:
+            keyed = False
+            continue  # the key of an entry: all of them have the same model
         field = section.model_fields.get(part) if section else None
         section = _model_in(field) if field else None
+        keyed = field is not None and get_origin(field.annotation) is dict
     return section
 
 
