@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", "run the embedded realtime server alone")
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
+    serve.add_argument("--log-level", help=argparse.SUPPRESS)
     serve.add_argument("--until-eof", action="store_true", help="end when standard input closes")
 
     demo = commands.add_parser("demo", help="run the daemon in a simulated kitchen, without a sound card")

@@ -17,7 +17,7 @@ from assistant.local.server import LocalServerSettings, serve
 
 
 def main(options: argparse.Namespace) -> int:
-    config = load_config(options)
+    config = load_config(options, log_level=options.log_level)
     run_async(_serve(_settings(config, options), until_eof=options.until_eof))
     return EXIT_OK
 

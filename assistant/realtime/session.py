@@ -51,6 +51,10 @@ MAX_PENDING_AUDIO: Final = SPEAKER_RATE * 2 * 60
 MAX_MALFORMED: Final = 20
 """Malformed events that a session may send before it is replaced."""
 
+PING_INTERVAL: Final = 8.0
+PING_TIMEOUT: Final = 7.0
+"""A connection that is dead and does not know it is found out within the sum of both, before a turn is given up."""
+
 JITTER: Final = 0.25
 
 
@@ -367,6 +371,8 @@ async def _connect(endpoint: Endpoint) -> AsyncIterator[ClientConnection]:
         max_size=MAX_MESSAGE,
         open_timeout=None,
         close_timeout=1,
+        ping_interval=PING_INTERVAL,
+        ping_timeout=PING_TIMEOUT,
     )
     try:
         socket = await connecting
