@@ -148,6 +148,7 @@ class Engine:
         if self.conversation.state is not self._state:
             self._state = self.conversation.state
             self.journal.state(self._state, self._loop.time())
+            self._hearing.speaking(self._state is State.SPEAKING)
         if self._state is State.IDLE:
             self.idle.set()
         else:

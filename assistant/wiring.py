@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.audio.analysis import Analyzer
-from assistant.audio.gated_wake_words import GatedWakeWordDetector
 from assistant.audio.hearing import Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.uplink import Uplink
-from assistant.config import Config, Persona, providers_in_use, section_of
+from assistant.config import Config, Persona, providers_in_use
 from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
-from assistant.core.idle_gate import IdleGate
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
-from assistant.errors import AuthenticationError, ConfigError
+from assistant.errors import ConfigError
 from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer
-from assistant.realtime import providers
-from assistant.realtime.dialects import Dialect
-from assistant.realtime.session import Endpoint
 from assistant.realtime.settings import (
     AzureSemanticVad,
     SemanticVad,
@@ -53,8 +48,6 @@ END_CONVERSATION_SPEC: Final = {
     "x-offline": {"sentences": ["(goodbye|good bye|bye)", "(that is all|that's all)", "i am done"]},
 }
 """The one tool that belongs to no plugin: the conversation itself answers it."""
-
-EndpointSource: TypeAlias = Callable[[], Awaitable[Endpoint]]
 
 log = logging.getLogger(__name__)
 
@@ -149,40 +142,6 @@ def _tools_of(persona: Persona, tools: ToolRegistry) -> list[dict[str, Any]]:
     ]
 
 
-def endpoint(config: Config, local: LocalServerProcess | None, provider: str | None = None) -> EndpointSource:
-    """How a new session finds its server. It is asked for each session, since keys and ports change."""
-    provider = provider or config.provider
-
-    async def find() -> Endpoint:
-        brain = config.brain(provider)
-        match provider:
-            case "local":
-                if local is not None:
-                    return providers.local(await local.address(), local.key)
-                return providers.local(brain.url)
-            case "openai":
-                return providers.openai(brain.url, brain.model or "", _key(config, provider))
-            case "custom":
-                secret = config.secret_for(provider)
-                key = secret.get_secret_value() if secret else None
-                return providers.custom(brain.url, brain.model, key, Dialect(brain.dialect))
-            case _:
-                auth = providers.api_key(_key(config, provider))
-                return providers.microsoft(provider, brain.url, brain.model or "", brain.api_version, auth)
-
-    return find
-
-
-def _key(config: Config, provider: str) -> str:
-    secret = config.secret_for(provider)
-    if secret is None:
-        name, section = section_of(provider), getattr(config, section_of(provider))
-        raise AuthenticationError(
-            f"{provider}: there is no key: set {section.api_key_env}, or {name}.api_key_file in the config"
-        )
-    return secret.get_secret_value()
-
-
 def local_server(config: Config) -> LocalServerProcess | None:
     """The embedded server as our own child, or None if another brain answers, or a server that already runs."""
     if "local" not in providers_in_use(config) or config.local.url is not None:
@@ -229,6 +188,7 @@ def hearing(
         WakeWordSettings(
             name=wake_word_name(word.model),
             threshold=word.threshold,
+            threshold_speaking=word.threshold_speaking,
             patience=(word.patience, word.patience_window),
             refractory_ms=word.refractory_ms,
         )
@@ -254,10 +214,9 @@ def analyzer(config: Config) -> Analyzer:
 
 def wake_words(config: Config) -> WakeWordDetector:
     """The detector of all wake words of the config. Raises ModelLoadError."""
-    from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
+    from assistant.adapters.wake_engines import load_detector
 
-    detector = OpenWakeWordDetector([word.model for word in config.wake.words])
-    return GatedWakeWordDetector(detector, IdleGate()) if config.wake.idle_gate else detector
+    return load_detector([(word.engine, word.model) for word in config.wake.words], idle_gate=config.wake.idle_gate)
 
 
 def phrasebook(config: Config) -> Phrasebook:

@@ -34,8 +34,9 @@ DIRECTIONS = {
     "alerts": "plugin core types errors",
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
+    "brains": "local realtime core config types errors",
     "wiring": "phrasebook local tools plugin adapters audio realtime core config types errors",
-    "assembly": "wiring engine alerts journal tools realtime audio core config types errors",
+    "assembly": "wiring brains engine alerts journal tools realtime audio core config types errors",
     "daemon": "assembly wiring engine journal adapters audio core config types errors",
     # Programs around it.
     "testing": "tools plugin audio realtime core types errors",
@@ -51,6 +52,9 @@ LIBRARIES = {
     "pyaudio": "assistant/adapters/",
     "onnxruntime": "assistant/adapters/",
     "livekit": "assistant/adapters/",
+    "pymicro_wakeword": "assistant/adapters/",
+    "pyopen_wakeword": "assistant/adapters/",
+    "soundfile": "assistant/adapters/",
     "webrtcvad": "assistant/adapters/ assistant/local/",  # the embedded server has a server VAD of its own
     "pocketsphinx": "assistant/local/",
     "hassil": "assistant/local/",
@@ -210,7 +214,9 @@ def test_what_is_right_passes(place: str, source: str) -> None:
 
 def test_every_library_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in project["dependencies"]}
+    extras = (line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines)
+    lines = [*project["dependencies"], *extras]
+    declared = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in lines}
     distributions = packages_distributions()
     for library in LIBRARIES:
         names = {name.lower().replace("_", "-") for name in distributions.get(library, [])}

@@ -20,6 +20,7 @@ MEL_MODEL: Final = "melspectrogram.onnx"
 EMBEDDING_MODEL: Final = "embedding_model.onnx"
 
 _NOT_WAKE_WORDS: Final = frozenset({MEL_MODEL, EMBEDDING_MODEL, "silero_vad.onnx"})
+_ENDINGS: Final = (".onnx", ".tflite", ".json")
 _VERSION: Final = re.compile(r"_v\d+(\.\d+)*$")
 _REINSTALL: Final = "pip install --force-reinstall --no-deps openwakeword==0.4.0"
 
@@ -61,7 +62,10 @@ def find_wake_model(word: str) -> WakeModel:
     """
     path = Path(word)
     if path.suffix == ".tflite":
-        raise ModelLoadError(f"{word}: .tflite models are not supported; use the .onnx file of the same wake word")
+        raise ModelLoadError(
+            f"{word}: engine openwakeword takes no .tflite models; use the .onnx file of the same wake word,"
+            " or engine: pyopenwakeword"
+        )
     if "/" in word or path.suffix == ".onnx":
         try:
             path.open("rb").close()
@@ -79,7 +83,7 @@ def find_wake_model(word: str) -> WakeModel:
 
 def wake_word_name(word: str) -> str:
     """The name under which a wake word is scored: for a path the file's name without ending and version."""
-    return _VERSION.sub("", Path(word).stem) if "/" in word or word.endswith(".onnx") else word
+    return _VERSION.sub("", Path(word).stem) if "/" in word or word.endswith(_ENDINGS) else word
 
 
 def wake_phrase(word: str) -> str:

@@ -54,6 +54,10 @@ class Hearing:
             case None:
                 pass
 
+    def speaking(self, speaking: bool) -> None:
+        """Tell the wake gate whether the assistant itself speaks now."""
+        self._wake_gate.speaking = speaking
+
     def expect(self, expect: Expect, since: int | None, delay_ms: int) -> None:
         """Tell endpointing what to expect, from a sample on or from now plus a delay."""
         if since is None:

@@ -150,8 +150,14 @@ class Audio(Block):
 class WakeWord(Section):
     """One wake word. In the file its name alone is enough: ``words: [hey_jarvis]``."""
 
-    model: ModelName = Field(default="hey_jarvis", description="Bundled name, or path of an .onnx file")
+    model: ModelName = Field(default="hey_jarvis", description="Bundled name, or path of a model")
+    engine: Literal["openwakeword", "microwakeword", "pyopenwakeword"] = Field(
+        default="openwakeword", description="What runs the model"
+    )
     threshold: float = Field(default=0.5, gt=0, lt=1, description="Score that counts as heard")
+    threshold_speaking: float | None = Field(
+        default=None, gt=0, lt=1, description="The same while the assistant speaks; null = threshold"
+    )
     patience: int = Field(default=1, ge=1, le=25, description="How many of the latest scores must reach the threshold")
     patience_window: int = Field(default=1, ge=1, le=25, description="... out of how many scores (one each 80 ms)")
     refractory_ms: int = Field(

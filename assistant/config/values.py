@@ -57,8 +57,8 @@ def _model(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
     if not value.strip():
-        raise problem("expected the name of a wake word or the path of an .onnx file")
-    return str(_located(value, info)) if value.endswith(".onnx") or "/" in value else value
+        raise problem("expected the name of a wake word or the path of a model (.onnx, .tflite or .json)")
+    return str(_located(value, info)) if value.endswith((".onnx", ".tflite", ".json")) or "/" in value else value
 
 
 def _switch(value: Any) -> Any:
@@ -111,7 +111,7 @@ DeviceName = Annotated[str, BeforeValidator(_device)]
 """A device's name, or ``wav:PATH``; the PATH is relative to the config file."""
 
 ModelName = Annotated[str, BeforeValidator(_model)]
-"""A bundled wake word's name, or the path of an .onnx file, relative to the config file."""
+"""A bundled wake word's name, or the path of a model (.onnx, .tflite, .json), relative to the config file."""
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
 """true or false; yes, no, on and off are understood too."""

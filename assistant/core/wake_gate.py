@@ -18,6 +18,7 @@ class WakeWordSettings:
     """How sure the detector must be of one wake word.
 
     threshold: a score from here on counts, 0 to 1.
+    threshold_speaking: the same while the assistant speaks into the microphone; None: no different.
     patience: (n, m): n of the last m scores must count. The detector gives one score each 80 ms.
     refractory_ms: time after a hit of this word in which no word gives a hit.
     """
@@ -26,15 +27,21 @@ class WakeWordSettings:
     threshold: float = 0.5
     patience: tuple[int, int] = (1, 1)
     refractory_ms: int = 2000
+    threshold_speaking: float | None = None
 
     def __post_init__(self) -> None:
         needed, window = self.patience
-        if not 0.0 < self.threshold <= 1.0:
+        if not 0.0 < self.threshold <= 1.0 or not 0.0 < self.while_speaking <= 1.0:
             raise ValueError(f"{self.name}: threshold must be over 0 and at most 1")
         if not 1 <= needed <= window:
             raise ValueError(f"{self.name}: patience must be (n, m) with n at least 1 and at most m")
         if self.refractory_ms < 0:
             raise ValueError(f"{self.name}: refractory_ms must not be negative")
+
+    @property
+    def while_speaking(self) -> float:
+        """The threshold while the assistant speaks."""
+        return self.threshold if self.threshold_speaking is None else self.threshold_speaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class WakeGate:
                 raise ValueError(f"wake word {word.name!r} is listed twice")
             self._words[word.name] = word
         self._latest = {name: deque[bool](maxlen=word.patience[1]) for name, word in self._words.items()}
+        self.speaking = False
+        """Whether the assistant speaks: then the words' other thresholds count."""
         self.reset()
 
     def reset(self) -> None:
@@ -85,8 +94,9 @@ class WakeGate:
 
     def _counts(self, name: str, score: float) -> bool:
         latest = self._latest[name]
-        latest.append(score >= self._words[name].threshold)
-        return sum(latest) >= self._words[name].patience[0]
+        word = self._words[name]
+        latest.append(score >= (word.while_speaking if self.speaking else word.threshold))
+        return sum(latest) >= word.patience[0]
 
     def _forget_scores(self) -> None:
         for latest in self._latest.values():

@@ -214,7 +214,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "none.onnx"
     assert load_error(str(missing)).startswith(f"{missing}: cannot read this wake-word model (No such file")
     assert "Is a directory" in load_error(str(tmp_path))
-    assert load_error("./alexa.tflite").startswith("./alexa.tflite: .tflite models are not supported; use the .onnx")
+    assert load_error("./alexa.tflite").startswith(
+        "./alexa.tflite: engine openwakeword takes no .tflite models; use the .onnx"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"this is text, not a network\n" * 20])

@@ -126,3 +126,20 @@ def test_hits_keep_their_distance_and_follow_the_indices(
         assert after.sample - before.sample >= refractory_ms * 16
         assert (after.sample - before.sample) // STEP >= patience[0], "scores were counted for two hits"
     assert hits(shift) == [WakeHit(hit.name, hit.score, hit.sample + shift) for hit in found]
+
+
+def test_while_the_assistant_speaks_the_other_threshold_counts() -> None:
+    gate = WakeGate([WakeWordSettings("alexa", 0.5, refractory_ms=0, threshold_speaking=0.3), WakeWordSettings("hey")])
+    quiet = {"alexa": 0.4, "hey": 0.4}
+    assert gate.feed(1280, quiet) is None
+    gate.speaking = True
+    hit = gate.feed(2560, quiet)
+    assert hit is not None and (hit.name, hit.score) == ("alexa", 0.4)
+    gate.speaking = False
+    assert gate.feed(3840, quiet) is None
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_a_threshold_while_speaking_must_be_a_score(threshold: float) -> None:
+    with pytest.raises(ValueError, match="alexa: threshold must be"):
+        WakeWordSettings("alexa", threshold_speaking=threshold)
