@@ -15,6 +15,7 @@ from assistant.alerts import AlertBoard
 from assistant.audio.hearing import Hearing
 from assistant.audio.player import Player
 from assistant.audio.ports import Speaker
+from assistant.brains import Brains
 from assistant.config import Config
 from assistant.core.conversation import Conversation
 from assistant.core.events import Event
@@ -37,7 +38,7 @@ class Assistant:
         self.config = config
         self.journal = journal
         self._local = wiring.local_server(config)
-        self._endpoint = wiring.endpoint(config, self._local)
+        self._brains = Brains(config, self._local)
         self._alerts = AlertBoard(self._emit, loop.time)
         self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
         self._runner = wiring.tool_runner(config, self.tools)
@@ -65,7 +66,7 @@ class Assistant:
     def _new_session(self, number: int, emit: Callable[[Event], None], usage: UsageSink) -> RealtimeSession:
         return RealtimeSession(
             number,
-            self._endpoint,
+            self._brains.endpoint(self.config.provider),
             wiring.session_settings(self.config, self.tools),
             emit,
             ready_timeout=self.config.session.connect_timeout_s,
@@ -80,6 +81,7 @@ class Assistant:
         """
         async with asyncio.TaskGroup() as group:
             local = group.create_task(self._local.run(), name="local-server") if self._local else None
+            tokens = group.create_task(self._brains.run(), name="tokens")
             try:
                 await asyncio.to_thread(self.player.start)  # a device may take seconds to open
                 await self.tools.start()
@@ -92,6 +94,7 @@ class Assistant:
                     self.engine.stop()
                     await asyncio.wait({engine})
             finally:
+                tokens.cancel()
                 await self.tools.stop()
                 await self._runner.close()
                 self.player.stop()

@@ -39,6 +39,9 @@ from assistant.types import SPEAKER_RATE, CallId, ItemId, Milliseconds, Response
 
 log = logging.getLogger(__name__)
 
+_wire_log = logging.getLogger(f"{__name__}.wire")
+_wire_log.setLevel(logging.WARNING)  # below that the library logs headers and messages: keys, and what people say
+
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of the largest message accepted: a retrieved item holds its whole audio (the library's default is 1 MiB)."""
 
@@ -366,6 +369,7 @@ async def _connect(endpoint: Endpoint) -> AsyncIterator[ClientConnection]:
         endpoint.url,
         additional_headers=dict(endpoint.headers),
         user_agent_header=f"hearth/{__version__}",
+        logger=_wire_log,
         proxy=None if _is_loopback(endpoint.url) else True,
         compression=None,  # base64 of PCM does not compress
         max_size=MAX_MESSAGE,
