@@ -39,6 +39,7 @@ class Assistant:
         self.journal = journal
         self._local = wiring.local_server(config)
         self._brains = Brains(config, self._local)
+        self._records = wiring.records(config, journal, lambda: self.engine.retire_session())
         self._alerts = AlertBoard(self._emit, loop.time)
         self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
         self._runner = wiring.tool_runner(config, self.tools)
@@ -64,9 +65,11 @@ class Assistant:
         self.engine.send_audio(pcm)
 
     def _new_session(self, number: int, emit: Callable[[Event], None], usage: UsageSink) -> RealtimeSession:
+        brain = wiring.billed(self.config, self.config.provider)
+        self._records.opening(brain)
         return RealtimeSession(
             number,
-            self._brains.endpoint(self.config.provider),
+            self._records.guard(self._brains.endpoint(brain.provider), brain),
             wiring.session_settings(self.config, self.tools),
             emit,
             ready_timeout=self.config.session.connect_timeout_s,
@@ -98,6 +101,7 @@ class Assistant:
                 await self.tools.stop()
                 await self._runner.close()
                 self.player.stop()
+                await self._records.close()
                 if self._local is not None and local is not None:
                     self._local.stop()
                     await asyncio.wait({local})

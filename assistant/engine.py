@@ -23,7 +23,7 @@ from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, Phrase
 from assistant.core.conversation import Conversation, State
-from assistant.core.events import Event
+from assistant.core.events import Event, Failure
 from assistant.journal import Journal
 from assistant.phrasebook import Phrasebook
 from assistant.realtime.session import RealtimeSession
@@ -74,6 +74,7 @@ class Engine:
         self._group: asyncio.TaskGroup | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._session: RealtimeSession | None = None
+        self._retiring = False
         self._session_tasks: dict[int, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._state = conversation.state
@@ -153,6 +154,7 @@ class Engine:
             self.idle.set()
         else:
             self.idle.clear()
+        self._retire_when_quiet()
 
     def _arm(self) -> None:
         self._disarm()
@@ -253,6 +255,19 @@ class Engine:
         self._live_session.close()
         if (task := self._session_tasks.get(number)) is not None:
             self._loop.call_later(CLOSE_GRACE, task.cancel)
+
+    def retire_session(self) -> None:
+        """Let go of the session as soon as no turn is going on, since it may not be used any more (a cap on costs).
+        The next turn asks for a new one."""
+        self._retiring = True
+        self._retire_when_quiet()
+
+    def _retire_when_quiet(self) -> None:
+        if self._retiring and not self.conversation.turn:
+            self._retiring = False
+            if self._session is not None:
+                self._session.close()
+                self.dispatch(ev.SessionLost(self._loop.time(), self._session.number, Failure.QUOTA))
 
     def _session_over(self, session: RealtimeSession) -> None:
         del self._session_tasks[session.number]

@@ -21,8 +21,12 @@ from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
+from assistant.core.pricing import Price
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.errors import ConfigError
+from assistant.journal import Journal
+from assistant.ledger.bookkeeper import Brain
+from assistant.ledger.budget import Caps
 from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer
@@ -34,6 +38,7 @@ from assistant.realtime.settings import (
     Transcription,
     TurnDetection,
 )
+from assistant.records import Records
 from assistant.tools.audit import AuditLog
 from assistant.tools.consent import Consent
 from assistant.tools.registry import ToolRegistry
@@ -147,6 +152,24 @@ def local_server(config: Config) -> LocalServerProcess | None:
     if "local" not in providers_in_use(config) or config.local.url is not None:
         return None
     return LocalServerProcess(("--config", str(config.file)) if config.file else ())
+
+
+def records(config: Config, journal: Journal, on_exhausted: Callable[[], None]) -> Records:
+    """The ledger of costs and the log of turns. Call it on the event loop, and close it."""
+    return Records(config.state_folder, journal, prices=prices(config), caps=caps(config), on_exhausted=on_exhausted)
+
+
+def billed(config: Config, provider: str) -> Brain:
+    """A provider as the ledger knows it."""
+    return Brain(provider, config.brain(provider).model, free=provider == "local")
+
+
+def prices(config: Config) -> dict[str, Price]:
+    return {model: Price.per_million(price.model_dump()) for model, price in config.prices.items()}
+
+
+def caps(config: Config) -> Caps:
+    return Caps.of(config.money.daily_cap, config.money.monthly_cap, config.money.currency)
 
 
 def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:

@@ -21,7 +21,7 @@ DIRECTIONS = {
     "types": "",
     "errors": "",
     "core": "types errors",
-    "config": "types errors",
+    "config": "core types errors",
     "logs": "errors",
     "journal": "core types errors",
     "realtime": "core types errors",
@@ -30,18 +30,23 @@ DIRECTIONS = {
     "plugin": "types errors",
     "tools": "plugin types errors",
     "local": "realtime core types errors",
+    # What is kept about turns and money.
+    "scribe": "",
+    "ledger": "scribe core types errors",
+    "turnlog": "scribe core types errors",
+    "records": "ledger turnlog scribe journal core types errors",
     # The daemon: the only parts that know several of the above at once.
     "alerts": "plugin core types errors",
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
     "brains": "local realtime core config types errors",
-    "wiring": "phrasebook local tools plugin adapters audio realtime core config types errors",
-    "assembly": "wiring brains engine alerts journal tools realtime audio core config types errors",
+    "wiring": "records ledger journal phrasebook local tools plugin adapters audio realtime core config types errors",
+    "assembly": "records wiring brains engine alerts journal tools realtime audio core config types errors",
     "daemon": "assembly wiring engine journal adapters audio core config types errors",
     # Programs around it.
     "testing": "tools plugin audio realtime core types errors",
     "demo": "local audio core config types errors",
-    "cli": "demo daemon assembly wiring engine alerts journal logs "
+    "cli": "ledger turnlog demo daemon assembly wiring engine alerts journal logs "
     "local tools plugin adapters audio realtime core config types errors",
     "__main__": "cli",
     "__init__": "",

@@ -64,6 +64,18 @@ def build_parser() -> argparse.ArgumentParser:
     calls.add_argument("--last", type=int, default=20, metavar="N", help="how many calls (default: 20)")
     calls.add_argument("--json", action="store_true", help="print JSON lines")
 
+    cost = _command(commands, "cost", "show what the cloud has cost")
+    cost.add_argument("--days", type=_positive, default=7, metavar="N", help="days in the table (default: 7)")
+    cost.add_argument("--json", action="store_true", help="print JSON")
+
+    turns = _command(commands, "turns", "show how the last turns went, and where their time was spent")
+    turns.add_argument("turn", type=int, nargs="?", metavar="TURN", help="draw one turn: its number in the table")
+    turns.add_argument("--last", type=_positive, default=20, metavar="N", help="turns in the table (default: 20)")
+    turns.add_argument(
+        "--days", type=_positive, default=7, metavar="N", help="days that p50 and p95 are about (default: 7)"
+    )
+    turns.add_argument("--json", action="store_true", help="print JSON")
+
     serve = _command(commands, "serve", "run the embedded realtime server alone")
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
@@ -83,6 +95,16 @@ def _command(
     parser.add_argument("--config", type=Path, metavar="FILE", help="the config file (default: the first one found)")
     parser.set_defaults(module=module or name.replace("-", "_"))
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 10_000:
+        raise ValueError(text)
+    return number
+
+
+_positive.__name__ = "number from 1 to 10000"  # what argparse calls it when it complains
 
 
 def run(arguments: Sequence[str]) -> int:

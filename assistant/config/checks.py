@@ -42,13 +42,12 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
 
 
 def _money(settings: Settings) -> Iterator[Finding]:
-    model = settings.cloud_model
-    if settings.provider == "local" or listed_as(model, settings.prices) is not None:
-        return
+    models = {provider: resolve(settings, provider)[0].model for provider in providers_in_use(settings)}
+    unpriced = [p for p, model in models.items() if p != "local" and listed_as(model, settings.prices) is None]
     for name in ("daily_cap", "monthly_cap"):
-        if getattr(settings.money, name) is not None:
-            message = f"no price is known for {model or 'the model'}, so the cap will never close: add it to prices"
-            yield ("money", name), message
+        if unpriced and getattr(settings.money, name) is not None:
+            missing = models[unpriced[0]] or f"the model of provider {unpriced[0]}"
+            yield ("money", name), f"no price is known for {missing}, so its costs do not count: add it to prices"
 
 
 def _hearing(settings: Settings) -> Iterator[Finding]:

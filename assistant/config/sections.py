@@ -338,13 +338,6 @@ class Settings(Section):
             return {name: {} if section is None else section for name, section in value.items()}
         return {} if value is None else value
 
-    @property
-    def cloud_model(self) -> str | None:
-        """The model or deployment that the provider is asked for; None if the server decides, or for ``local``."""
-        from assistant.config.brains import resolve  # which knows the sections
-
-        return None if self.provider == "local" else resolve(self, self.provider)[0].model
-
     @field_validator("prices", mode="before")
     @classmethod
     def _more_prices(cls, value: Any) -> Any:
