@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -18,7 +19,8 @@ from assistant.local import recognizer as module
 from assistant.local.grammar import Grammar, compile_grammar
 from assistant.local.pronounce import arpabet
 from assistant.local.recognizer import Recognizer, RecognizerError, RecognizerProcess, Transcript
-from assistant.local.recognizer_wire import HEADER, MAX_PAYLOAD, Frame, Kind, decode_header
+from assistant.local.recognizer_wire import HEADER, MAX_PAYLOAD, Frame, Kind, decode_header, grammar_payload
+from assistant.local.recognizer_worker import Decoder
 from assistant.local.skills import read_tools
 from assistant.local.voice import ipa
 from tests.local.household import TOOLS, tool
@@ -271,3 +273,22 @@ def test_a_damaged_header_is_a_value_error_or_a_sane_frame(raw: bytes) -> None:
         return
     assert length <= MAX_PAYLOAD
     assert frame.kind in Kind
+
+
+def test_a_decoder_that_is_used_again_starts_as_cold_as_a_new_one() -> None:
+    """A decoder that was live would otherwise decode its next cold start with the running mean, and refuse it."""
+    decoder = Decoder()
+    assert decoder.load(json.loads(grammar_payload(GRAMMAR, {}))) == []
+
+    def means() -> list[str]:
+        """The cepstral mean after each of some sentences, the first of them heard cold."""
+        found = []
+        decoder.open(None)
+        for text in KNOWN[:2]:
+            decoder.begin()
+            decoder.feed(spoken(text))
+            found.append(decoder.finish()["cmn"])
+        return found
+
+    fresh = means()
+    assert means() == fresh
