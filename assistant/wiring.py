@@ -97,7 +97,7 @@ def endpointing_settings(config: Config) -> EndpointingSettings:
 def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> SessionSettings:
     """What a session is asked for. ``persona``: a name out of the config; "" is the assistant itself."""
     session = config.session
-    other = config.personas.get(persona) or Persona()
+    other = config.personas[persona] if persona else Persona()
     truncation: Literal["auto", "disabled"] | float | None
     truncation = session.retention_ratio if session.truncation == "retention_ratio" else session.truncation
     transcription = session.transcription
@@ -111,7 +111,7 @@ def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> 
         if transcription.model
         else None,
         noise_reduction=session.noise_reduction,
-        tools=_tools_of(other, tools),
+        tools=tool_specs(config, tools, persona),
         temperature=session.temperature,
         reasoning_effort=session.reasoning_effort,
         parallel_tool_calls=session.parallel_tool_calls,
@@ -136,15 +136,17 @@ def _turn_detection(config: Config) -> TurnDetection | None:
             return AzureSemanticVad(azure.model, azure.silence_duration_ms, azure.remove_filler_words, azure.languages)
 
 
-def _tools_of(persona: Persona, tools: ToolRegistry) -> list[dict[str, Any]]:
-    """The tools that a persona may use, as the protocol has them."""
-    allowed = persona.tools
-    return [
-        # The codec leaves out what only our own server understands.
+def tool_specs(config: Config, tools: ToolRegistry, persona: str = "") -> list[dict[str, Any]]:
+    """What the model may call as this persona. The codec leaves out what only our own server understands."""
+    allowed = config.personas[persona].tools if persona else None
+    specs = [
         tool.spec(offline=True)
         for tool in tools.tools.values()
         if allowed is None or tool.name in allowed or tool.plugin in allowed
     ]
+    if config.follow_up.mode != "never":
+        specs.append(END_CONVERSATION_SPEC)
+    return specs
 
 
 def local_server(config: Config) -> LocalServerProcess | None:
