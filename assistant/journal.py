@@ -94,6 +94,8 @@ def _describe(value: Event | Command) -> dict[str, Any]:
             described["bytes"] = len(item)
         elif isinstance(item, Enum):
             described[field.name] = item.value
+        elif isinstance(item, tuple):
+            described[field.name] = len(item)
         else:
             described[field.name] = item
     if described.get("tool") in PRIVATE_TOOLS and "arguments" in described:
