@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from assistant.local.audio_input import AudioInput, Segment, SpeechStarted, SpeechStopped
-from assistant.local.brain import Brain, Decision, Said, ToolAnswered
+from assistant.local.brain import Brain, Decision, Said, Say, ToolAnswered
 from assistant.local.conversation import Conversation, Item, Part, read_audio, read_item
 from assistant.local.grammar import Grammar, compile_grammar
 from assistant.local.outbox import Outbox, SlowClient
@@ -37,6 +37,7 @@ from assistant.local.recognizer import Recognizer, RecognizerError
 from assistant.local.response import Pacing, Response, Setting, Speech
 from assistant.local.skills import Skills, read_tools
 from assistant.local.turn_detection import detection_settings
+from assistant.realtime.codec import ANNOUNCEMENT
 
 _log = logging.getLogger(__name__)
 
@@ -355,7 +356,7 @@ class Session:
             config=config,
             conversation=conversation,
             context=context,
-            decide=lambda: self._decide(config, context),
+            decide=lambda: self._decide(config, context, metadata or {}),
             speech=self._speech,
             emit=self._emit,
             room=self._outbox.room,
@@ -379,9 +380,11 @@ class Session:
             raise EventError("response_cancel_not_active", "Cancellation failed: no active response found")
         response.cancel("client_cancelled")
 
-    async def _decide(self, config: SessionConfig, context: Sequence[Item]) -> Decision:
-        """Ask the brain, once the words of the last item are known."""
+    async def _decide(self, config: SessionConfig, context: Sequence[Item], metadata: Mapping[str, str]) -> Decision:
+        """Ask the brain, once the words of the last item are known. An announcement needs no brain."""
         said_item, answers = _question(context)
+        if said_item is not None and metadata.get("purpose") == ANNOUNCEMENT:
+            return Say(said_item.text)
         if said_item is not None and (hearing := self._hearing.get(said_item.id)) is not None:
             await asyncio.wait({hearing})
         brain = self._brain

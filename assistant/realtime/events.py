@@ -64,10 +64,14 @@ class CreateToolOutput:
 
 @dataclass(frozen=True, slots=True)
 class CreateResponse:
-    """``event_id`` comes back in an error that refuses it."""
+    """``event_id`` comes back in an error that refuses it.
+
+    announce: say this text, outside of the conversation, instead of answering it.
+    """
 
     event_id: str
     tools: bool = True
+    announce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

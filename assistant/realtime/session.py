@@ -171,10 +171,11 @@ class RealtimeSession:
     def answer_call(self, call: CallId, output: str) -> None:
         self._put(rt.CreateToolOutput(call, output))
 
-    def create_response(self, *, tools: bool = True) -> None:
+    def create_response(self, *, tools: bool = True, announce: str | None = None) -> None:
+        """Ask for an answer, or have ``announce`` said outside of the conversation."""
         event_id = f"create_{self.number}_{next(self._ids)}"
         self._creates.add(event_id)
-        self._put(rt.CreateResponse(event_id, tools))
+        self._put(rt.CreateResponse(event_id, tools, announce))
 
     def cancel_response(self, response: ResponseId) -> None:
         self._put(rt.CancelResponse(response))

@@ -56,6 +56,7 @@ CLIENT_EVENTS: list[rt.ClientEvent] = [
     rt.CreateToolOutput(CallId("call_1"), '{"say": "zwölf"}'),
     rt.CreateResponse("create_1"),
     rt.CreateResponse("create_2", tools=False),
+    rt.CreateResponse("create_3", announce="Die Waschmaschine ist fertig."),
     rt.CancelResponse(ResponseId("resp_1")),
     rt.TruncateItem(ItemId("item_1"), Milliseconds(420)),
 ]
