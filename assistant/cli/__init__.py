@@ -69,7 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", action="store_true", help="print JSON")
 
     turns = _command(commands, "turns", "show how the last turns went, and where their time was spent")
-    turns.add_argument("turn", type=int, nargs="?", metavar="TURN", help="draw one turn: its number in the table")
+    turns.add_argument(
+        "turn", type=int, nargs="?", metavar="TURN", help="draw one turn: its number in the table, or -1 for the last"
+    )
     turns.add_argument("--last", type=_positive, default=20, metavar="N", help="turns in the table (default: 20)")
     turns.add_argument(
         "--days", type=_positive, default=7, metavar="N", help="days that p50 and p95 are about (default: 7)"
@@ -98,13 +100,9 @@ def _command(
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 10_000:
-        raise ValueError(text)
-    return number
-
-
-_positive.__name__ = "number from 1 to 10000"  # what argparse calls it when it complains
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000, got {text!r}")
+    return int(text)
 
 
 def run(arguments: Sequence[str]) -> int:

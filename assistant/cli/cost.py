@@ -123,7 +123,8 @@ def _as_text(report: Report) -> Iterator[str]:
     if any(total.unpriced for total in report.models):
         names = ", ".join(total.name for total in report.models if total.unpriced)
         yield ""
-        yield f"? no price is known for {names}: add it to prices in the config, and it is counted here, too"
+        yield f"? no price is known for {names}"
+        yield "  add it to prices in the config, and all that was recorded is counted"
 
 
 def _line(name: str, each: Sum | Total) -> str:

@@ -66,7 +66,12 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _one(records: Sequence[Record], turn: int, *, as_json: bool, where: str) -> int:
-    record = next((each for each in reversed(records) if each["turn"] == turn), None)
+    """Turns count from 1 in each run of the daemon: the latest of that number, or counted from the end if negative."""
+    newest_first = list(reversed(records))
+    if turn < 0:
+        record = newest_first[-turn - 1] if -turn <= len(newest_first) else None
+    else:
+        record = next((each for each in newest_first if each["turn"] == turn), None)
     if record is None:
         complain(f"assistant turns: there is no turn {turn} in {where}; assistant turns lists those there are")
         return EXIT_FAILURE
@@ -83,17 +88,18 @@ def _one(records: Sequence[Record], turn: int, *, as_json: bool, where: str) -> 
 
 
 def table(records: Sequence[Record]) -> Iterator[str]:
-    """A line a turn, at most 80 columns. Times are in ms."""
-    head = f"{'turn':>5} {'began':<11} {'by':<9} {'outcome':<11} "
-    yield f"{head}{'to commit':>9} {'to audio':>8} {'speaker':>7} {'total':>6} tools"
+    """A line a turn, at most 80 columns."""
+    head = f"{'turn':>4} {'began':<11} {'by':<9} {'outcome':<11}"
+    yield f"{head} {'commit':>6} {'audio':>6} {'speaker':>7} {'total':>6} tools"
     for record in records:
         edges = record["edges"]
-        cells = [_ms(span_of(edges, name)) for name in list(SPANS)[:4]]
-        began = f"{datetime.fromtimestamp(record['time']):%d.%m. %H:%M}"
+        commit, audio, speaker, total = (_ms(span_of(edges, name)) for name in list(SPANS)[:4])
+        began = f"{datetime.fromtimestamp(record['time']):%m-%d %H:%M}"
         tools = ",".join(tool["name"] for tool in record["tools"])
-        line = f"{record['turn']:>5} {began:<11} {record['trigger']:<9} {record['outcome']:<11} "
-        line += f"{cells[0]:>9} {cells[1]:>8} {cells[2]:>7} {cells[3]:>6} {tools}"
-        yield line if len(line) <= 80 else line[:79] + "…"
+        line = f"{record['turn']:>4} {began:<11} {record['trigger']:<9} {record['outcome']:<11}"
+        line += f" {commit:>6} {audio:>6} {speaker:>7} {total:>6} {tools}"
+        yield line.rstrip() if len(line) <= 80 else line[:79] + "…"
+    yield "ms: last sound of speech > commit > first audio > speaker begins; total: all three"
 
 
 def spans(records: Sequence[Record], since: float) -> dict[str, dict[str, float | None]]:

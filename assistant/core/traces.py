@@ -324,7 +324,7 @@ class TraceBuilder:
                 self._forget_session()
             case {"name": "open_uplink"} if turn is not None:
                 turn.first("uplink_open", at)
-            case {"name": "commit_input"} if turn is not None:
+            case {"name": "commit_input" | "send_text"} if turn is not None:
                 turn.first("commit", at)
             case {"name": "play", "item": item} if turn is not None:
                 turn.playing.add(item)

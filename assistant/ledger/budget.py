@@ -80,6 +80,6 @@ class Budget:
 def amount(nanos: int) -> str:
     """Money for people: two digits after the point, or as many as it takes to see that it is not nothing."""
     value = nanos / NANOS
-    if value == 0 or value >= 0.095:
+    if nanos % (NANOS // 100) == 0 or value >= 0.095:
         return f"{value:.2f}"
     return f"{value:.4f}" if value >= 0.00005 else "<0.0001"

@@ -183,7 +183,15 @@ def test_without_caps_nothing_is_ever_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nanos", "text"), [(0, "0.00"), (1_234_567_890, "1.23"), (19_200_000, "0.0192"), (100, "<0.0001"), (10**9, "1.00")]
+    ("nanos", "text"),
+    [
+        (0, "0.00"),
+        (1_234_567_890, "1.23"),
+        (19_200_000, "0.0192"),
+        (100, "<0.0001"),
+        (10**9, "1.00"),
+        (5 * 10**7, "0.05"),
+    ],
 )
 def test_amounts_are_readable(nanos: int, text: str) -> None:
     assert amount(nanos) == text
