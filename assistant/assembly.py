@@ -50,6 +50,7 @@ class Assistant:
         self.engine = Engine(
             Conversation(wiring.conversation_settings(config, self.tools)),
             sessions=self._new_session,
+            personas=lambda name: wiring.session_settings(config, self.tools, name).persona,
             hearing=self.hearing,
             player=self.player,
             alerts=self._alerts,
@@ -64,13 +65,15 @@ class Assistant:
     def _send_audio(self, pcm: bytes) -> None:
         self.engine.send_audio(pcm)
 
-    def _new_session(self, number: int, emit: Callable[[Event], None], usage: UsageSink) -> RealtimeSession:
-        brain = wiring.billed(self.config, self.config.provider)
+    def _new_session(
+        self, number: int, persona: str, emit: Callable[[Event], None], usage: UsageSink
+    ) -> RealtimeSession:
+        brain = wiring.billed(self.config, wiring.provider_of(self.config, persona))
         self._records.opening(brain)
         return RealtimeSession(
             number,
             self._records.guard(self._brains.endpoint(brain.provider), brain),
-            wiring.session_settings(self.config, self.tools),
+            wiring.session_settings(self.config, self.tools, persona),
             emit,
             ready_timeout=self.config.session.connect_timeout_s,
             usage=usage,

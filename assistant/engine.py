@@ -27,6 +27,7 @@ from assistant.core.events import Event, Failure
 from assistant.journal import Journal
 from assistant.phrasebook import Phrasebook
 from assistant.realtime.session import RealtimeSession
+from assistant.realtime.settings import Persona
 from assistant.tools.runner import ToolRunner
 from assistant.types import CallId, ItemId, TurnId
 
@@ -35,13 +36,17 @@ log = logging.getLogger(__name__)
 CLOSE_GRACE: Final = 1.5
 """Seconds that a session may take to say goodbye before its socket is cut."""
 
+NOT_OFFERED: Final = '{"error": "you have no such tool"}'
+
 UsageSink: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 class SessionFactory(Protocol):
     """Makes a session that is not connected yet; the engine runs it."""
 
-    def __call__(self, number: int, emit: Callable[[Event], None], usage: UsageSink) -> RealtimeSession: ...
+    def __call__(
+        self, number: int, persona: str, emit: Callable[[Event], None], usage: UsageSink
+    ) -> RealtimeSession: ...
 
 
 class Engine:
@@ -52,6 +57,7 @@ class Engine:
         conversation: Conversation,
         *,
         sessions: SessionFactory,
+        personas: Callable[[str], Persona],
         hearing: Hearing,
         player: Player,
         alerts: AlertBoard,
@@ -62,6 +68,7 @@ class Engine:
         self.conversation = conversation
         self.journal = journal
         self._sessions = sessions
+        self._personas = personas
         self._player = player
         self._tools = tools
         self._phrases = phrases
@@ -185,8 +192,10 @@ class Engine:
                 self._hearing.uplink.drop(turn)
             case do.ReplayUplink(turn):
                 self._hearing.uplink.replay(turn)
-            case do.OpenSession(number, delay_s):
-                self._open_session(number, delay_s)
+            case do.OpenSession(number, delay_s, persona):
+                self._open_session(number, delay_s, persona)
+            case do.ChangePersona(persona):
+                self._live_session.change_persona(self._personas(persona))
             case do.RestoreHistory(messages):
                 self._live_session.restore(messages)
             case do.CloseSession(number):
@@ -243,9 +252,9 @@ class Engine:
         """Where the uplink sends to."""
         self._live_session.append(pcm)
 
-    def _open_session(self, number: int, delay: float) -> None:
+    def _open_session(self, number: int, delay: float, persona: str) -> None:
         assert self._group is not None
-        session = self._sessions(number, self.dispatch, self._usage)
+        session = self._sessions(number, persona, self.dispatch, self._usage)
         self._session = session
         task = self._group.create_task(session.run(delay), name=f"session-{number}")
         self._session_tasks[number] = task
@@ -288,6 +297,11 @@ class Engine:
 
     def _run_tool(self, turn: TurnId, call: CallId, name: str, arguments: str) -> None:
         assert self._group is not None
+        if not self._live_session.offers(name):
+            # What a persona may not use is not run either, whatever the model makes up.
+            log.warning("the model called %s, which it was not offered", name[:100])
+            self.dispatch(ev.ToolFinished(self._loop.time(), call, NOT_OFFERED))
+            return
         task = self._group.create_task(self._call_tool(turn, call, name, arguments), name=f"tool-{name}")
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)

@@ -16,7 +16,8 @@ from assistant.audio.analysis import Analyzer
 from assistant.audio.hearing import Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.uplink import Uplink
-from assistant.config import Config, Persona, providers_in_use
+from assistant.config import Config, Persona, Provider, providers_in_use
+from assistant.core import personas as core_personas
 from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
@@ -77,6 +78,7 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         keep_open=session.keep_open_s,
         context=session.context_s,
         server_turn_detection=session.turn_detection != "local",
+        personas=personas(config),
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
 
@@ -92,6 +94,27 @@ def endpointing_settings(config: Config) -> EndpointingSettings:
         end_silence_ms=endpointing.end_silence_ms,
         max_utterance_ms=round(endpointing.max_utterance_s * 1000),
     )
+
+
+def personas(config: Config) -> dict[str, core_personas.Persona]:
+    """Who answers to which wake word."""
+    return {
+        wake_word_name(word.model): core_personas.Persona(word.persona, _kind(config, word.persona))
+        for word in config.wake.words
+        if word.persona is not None
+    }
+
+
+def _kind(config: Config, name: str) -> str:
+    """Provider and voice if they are other than the assistant's own: they cannot change while a session is open."""
+    persona = config.personas[name]
+    provider, voice = provider_of(config, name), persona.voice or config.session.voice
+    return "" if (provider, voice) == (config.provider, config.session.voice) else f"{provider} {voice}"
+
+
+def provider_of(config: Config, persona: str) -> Provider:
+    """Which brain answers as this persona."""
+    return (config.personas[persona].provider if persona else None) or config.provider
 
 
 def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> SessionSettings:

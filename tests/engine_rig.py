@@ -20,7 +20,7 @@ from assistant.core.wake_gate import WakeGate
 from assistant.engine import Engine
 from assistant.journal import Entry, Journal
 from assistant.realtime.session import Endpoint, RealtimeSession
-from assistant.realtime.settings import SessionSettings
+from assistant.realtime.settings import Persona, SessionSettings
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolRunner
 
@@ -45,9 +45,10 @@ class Rig:
         registry = ToolRegistry(folder)
         self.engine = Engine(
             Conversation(ConversationSettings()),
-            sessions=lambda number, emit, usage: RealtimeSession(
+            sessions=lambda number, persona, emit, usage: RealtimeSession(
                 number, self._endpoint, SessionSettings(), emit, ready_timeout=ready_timeout, usage=usage
             ),
+            personas=lambda name: Persona(),
             hearing=Hearing(
                 WakeGate([]),
                 Endpointer(EndpointingSettings()),

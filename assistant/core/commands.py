@@ -88,10 +88,18 @@ class DropUplink:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """Connect. ``delay_s`` is the wait before a retry, to which the shell adds jitter."""
+    """Connect. ``delay_s`` is the wait before a retry, to which the shell adds jitter; ``persona`` is who answers."""
 
     session: int
     delay_s: float = 0.0
+    persona: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePersona:
+    """Make the open session answer as somebody else."""
+
+    persona: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +240,7 @@ Command: TypeAlias = (
     | CloseUplink
     | DropUplink
     | OpenSession
+    | ChangePersona
     | RestoreHistory
     | CloseSession
     | ReplayUplink

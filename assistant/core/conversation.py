@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
@@ -27,6 +28,7 @@ from assistant.core.commands import Command, EarconKind, Phrase, TurnOutcome
 from assistant.core.endpointing import Expect
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
 from assistant.core.history import History
+from assistant.core.personas import MAIN, Persona
 from assistant.core.responses import Phase, ResponseSlot
 from assistant.types import SPEAKER_RATE, AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId, samples_to_ms
 
@@ -67,6 +69,8 @@ class FollowUp(Enum):
 class ConversationSettings:
     """Times are in seconds unless the name says milliseconds."""
 
+    personas: Mapping[str, Persona] = field(default_factory=dict)
+    """Who answers to which wake word; the assistant itself to all others."""
     barge_in: BargeIn = BargeIn.WAKE_WORD
     follow_up: FollowUp = FollowUp.AFTER_QUESTION
     follow_up_window: float = 5.0
@@ -182,6 +186,8 @@ class Conversation:
         self._state = State.IDLE
         self._link = Link.DOWN
         self._session = 0
+        self._persona = MAIN  # who answers now
+        self._session_persona = MAIN  # whom the session takes itself for
         self._last_turn = TurnId(0)
         self._turn: _Turn | None = None
         self._slot = ResponseSlot()
@@ -210,6 +216,11 @@ class Conversation:
     def turn(self) -> TurnId:
         """The turn that is going on, or 0."""
         return self._turn.id if self._turn else TurnId(0)
+
+    @property
+    def persona(self) -> str:
+        """Who answers: the name of a persona, or "" for the assistant itself."""
+        return self._persona.name
 
     @property
     def deadline(self) -> float | None:
@@ -285,6 +296,7 @@ class Conversation:
             return
         if self._state is not State.LISTENING:
             self._begin_turn(event.at)
+        self._persona = self._settings.personas.get(event.word, MAIN)
         self._enter(State.LISTENING, event.at, self._settings.no_speech_timeout)
         self._out.append(do.Listen(Expect.UTTERANCE, since=event.sample))
         if self._settings.wake_earcon_delay is not None:
@@ -334,6 +346,7 @@ class Conversation:
     def _text_submitted(self, event: ev.TextSubmitted) -> None:
         self._begin_turn(event.at)
         assert self._turn is not None
+        self._persona = MAIN
         self._turn.text = event.text
         self._turn.input = _Input.COMPLETE
         self._ensure_session(event.at)
@@ -344,13 +357,20 @@ class Conversation:
     # --- the session ------------------------------------------------------------------------------------------------
 
     def _ensure_session(self, at: float) -> None:
+        """A session that is open or opening, and takes itself for who answers in this turn."""
+        if self._persona.kind != self._session_persona.kind:
+            self._close_session()
+        if self._link is not Link.DOWN and self._persona != self._session_persona:
+            self._out.append(do.ChangePersona(self._persona.name))
+        self._session_persona = self._persona
         if self._link is Link.DOWN:
             self._open_session(at)
 
     def _open_session(self, at: float, delay: float = 0.0) -> None:
         self._session += 1
         self._link = Link.CONNECTING
-        self._out.append(do.OpenSession(self._session, delay))
+        self._session_persona = self._persona
+        self._out.append(do.OpenSession(self._session, delay, self._persona.name))
         if messages := self._history.recent(at):
             self._out.append(do.RestoreHistory(messages))
 

@@ -122,6 +122,7 @@ class RealtimeSession:
         self.expires_at: float | None = None
         self._endpoint = endpoint
         self._settings = settings
+        self._offered = _names(settings.persona)
         self._emit = emit
         self._usage = usage
         self._ready_timeout = ready_timeout
@@ -147,7 +148,12 @@ class RealtimeSession:
 
     def change_persona(self, persona: Persona) -> None:
         """Give the assistant other instructions and tools from the next response on."""
+        self._offered = _names(persona)
         self._put(rt.ChangePersona(persona))
+
+    def offers(self, tool: str) -> bool:
+        """Whether the model has been told of this tool."""
+        return tool in self._offered
 
     def commit(self) -> None:
         self._put(rt.CommitAudio())
@@ -351,6 +357,10 @@ class RealtimeSession:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _names(persona: Persona) -> frozenset[str]:
+    return frozenset(str(tool.get("name")) for tool in persona.tools)
 
 
 class _Connect(connect):

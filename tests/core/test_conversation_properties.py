@@ -18,11 +18,14 @@ from assistant.core.conversation import (
     State,
 )
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.core.personas import Persona
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
 RESPONSES = st.sampled_from([ResponseId(f"r{number}") for number in range(4)])
 ITEMS = st.sampled_from([ItemId(f"i{number}") for number in range(4)])
 CALLS = st.sampled_from([CallId(f"c{number}") for number in range(6)])
+PERSONAS = {"computer": Persona("twin"), "hey_mycroft": Persona("pirate", "cloud cedar")}
+KINDS = {"": "", "twin": "", "pirate": "cloud cedar"}
 ALERTS = st.sampled_from([AlertId("a1"), AlertId("a2")])
 
 
@@ -42,12 +45,17 @@ class House(RuleBasedStateMachine):
     def begin(self, barge_in: BargeIn, follow_up: FollowUp, server: bool, rounds: int) -> None:
         self.conversation = Conversation(
             ConversationSettings(
-                barge_in=barge_in, follow_up=follow_up, server_turn_detection=server, max_tool_rounds=rounds
+                barge_in=barge_in,
+                follow_up=follow_up,
+                server_turn_detection=server,
+                max_tool_rounds=rounds,
+                personas=PERSONAS,
             )
         )
         self.server = server
         self.at = 0.0
         self.session = 0
+        self.told = ""  # whom the session takes itself for
         self.creates = 0  # sent and not yet answered by created or refused
         self.active: ResponseId | None = None
         self.cancelled = False
@@ -71,8 +79,13 @@ class House(RuleBasedStateMachine):
                 assert turn == self.open_turn, "only the open turn can end"
                 self.open_turn = TurnId(0)
                 self.cancelled = self.active is not None
-            case do.OpenSession(session):
+            case do.ChangePersona(persona):
+                assert self.conversation.link is not Link.DOWN
+                assert persona != self.told and KINDS[persona] == KINDS[self.told], "this needs a new session"
+                self.told = persona
+            case do.OpenSession(session, persona=persona):
                 assert session > self.session
+                self.told = persona
                 self.session, self.creates, self.active = session, 0, None
             case do.CloseSession(session):
                 assert session == self.session
@@ -80,6 +93,7 @@ class House(RuleBasedStateMachine):
             case do.CreateResponse():
                 assert self.creates == 0 and self.active is None, "two responses at a time"
                 assert self.open_turn, "nobody asked"
+                assert self.told == self.conversation.persona, "somebody else would answer"
                 self.creates = 1
                 self.create_owner = self.open_turn
             case do.CancelResponse(response):
@@ -115,9 +129,9 @@ class House(RuleBasedStateMachine):
     def early_tick(self) -> None:
         self.send(ev.Tick(self.at))
 
-    @rule()
-    def wake(self) -> None:
-        self.send(ev.Woken(self.at, "alexa", 0.9, 1000))
+    @rule(word=st.sampled_from(["alexa", *PERSONAS]))
+    def wake(self, word: str) -> None:
+        self.send(ev.Woken(self.at, word, 0.9, 1000))
 
     @rule()
     def speech_starts(self) -> None:
