@@ -206,8 +206,8 @@ class Engine:
                 self._live_session.commit()
             case do.SendText(text):
                 self._live_session.say(text)
-            case do.CreateResponse(tools):
-                self._live_session.create_response(tools=tools)
+            case do.CreateResponse(tools, announce):
+                self._live_session.create_response(tools=tools, announce=announce)
             case do.CancelResponse(response):
                 self._live_session.cancel_response(response)
             case do.TruncateItem(item, heard_ms):
@@ -220,6 +220,8 @@ class Engine:
                 self._player.finish(item)
             case do.StopPlayback():
                 self._player.interrupt()
+            case do.Duck(db):
+                self._player.duck(db)
             case do.PlayEarcon(kind):
                 self._player.earcon(earcon(kind.value))
             case do.SayPhrase(item, phrase):

@@ -138,9 +138,10 @@ class SendText:
 
 @dataclass(frozen=True, slots=True)
 class CreateResponse:
-    """Ask for an answer. ``tools=False`` forbids further tool calls in it."""
+    """Ask for an answer. ``tools=False`` forbids further tool calls in it. ``announce``: say this text instead."""
 
     tools: bool = True
+    announce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,13 @@ class FinishPlayback:
 @dataclass(frozen=True, slots=True)
 class StopPlayback:
     """Silence the answer at once; a PlaybackStopped event follows for each item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duck:
+    """Make the answer softer by ``db``; 0 for as it was."""
+
+    db: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +262,7 @@ Command: TypeAlias = (
     | Play
     | FinishPlayback
     | StopPlayback
+    | Duck
     | PlayEarcon
     | SayPhrase
     | StartAlert

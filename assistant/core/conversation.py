@@ -89,6 +89,8 @@ class ConversationSettings:
     """How long before its end a session is replaced, as soon as nobody talks."""
     retry_budget: float = 10.0
     server_turn_detection: bool = False
+    duck_db: float = 15.0
+    """How much softer an answer becomes while somebody seems to speak into it; 0 for not at all."""
     wake_earcon_delay: float | None = 0.35
     """A command in the same breath as the wake word should not be beeped over; None means no earcon at all."""
 
@@ -98,6 +100,11 @@ PLAYBACK_MARGIN = 10.0
 
 SERVER_STOP_GRACE = 3.0
 """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
+
+CUT_OFF = '{"error": "the call was cut off; it was not carried out"}'
+
+MAX_ANNOUNCEMENTS = 8
+"""Announcements that wait for a quiet moment. Of more, the oldest are forgotten: they are the most out of date."""
 
 MIN_LIFE = 30.0
 """A session is not replaced earlier than this after it became ready, whatever it says about its end."""
@@ -165,6 +172,7 @@ class _Turn:
     id: TurnId
     input: _Input = _Input.NONE
     text: str | None = None  # a written request
+    announcement: str | None = None  # said to the room; nobody asked, and nobody answers
     speech_stopped: bool = False  # by local endpointing, while the server's turn detection is still awaited
     acted: bool = False  # something was heard or done: the turn must not be replayed
     calls: set[CallId] = field(default_factory=set)  # running
@@ -199,6 +207,8 @@ class Conversation:
         self._late_calls: set[CallId] = set()  # of turns that are over: answered, but nobody waits for them
         self._waiting_alerts: list[AlertId] = []
         self._ringing: list[AlertId] = []
+        self._waiting_announcements: list[str] = []
+        self._ducked = 0.0  # dB
         self._timers: dict[_Timer, float] = {}
         self._out: list[Command] = []
 
@@ -237,6 +247,11 @@ class Conversation:
                 self._speech_started(event)
             case ev.SpeechStopped():
                 self._speech_stopped(event)
+            case ev.BargeInSuspected():
+                if self._state is State.SPEAKING and self._settings.barge_in is not BargeIn.OFF:
+                    self._duck(self._settings.duck_db)
+            case ev.BargeInCleared():
+                self._duck(0.0)
             case ev.ConnectHint():
                 self._connect_hint(event)
             case ev.SessionReady():
@@ -272,6 +287,10 @@ class Conversation:
                 self._playback_stopped(event)
             case ev.TextSubmitted():
                 self._text_submitted(event)
+            case ev.AnnouncementRaised():
+                self._waiting_announcements.append(event.text)
+                del self._waiting_announcements[:-MAX_ANNOUNCEMENTS]
+                self._start_announcement(event.at)
             case ev.StopRequested():
                 self._stop_requested(event)
             case ev.AlertRaised():
@@ -283,6 +302,8 @@ class Conversation:
                 self._tick(event.at)
             case _:
                 assert_never(event)
+        if self._state is not State.SPEAKING:
+            self._duck(0.0)
         return self._out
 
     # --- hearing ----------------------------------------------------------------------------------------------------
@@ -314,6 +335,11 @@ class Conversation:
         self._enter(State.LISTENING, event.at, self._settings.max_utterance + UTTERANCE_MARGIN)
         self._ensure_session(event.at)
         self._out.append(do.OpenUplink(self._turn.id, event.sample))
+
+    def _duck(self, db: float) -> None:
+        if db != self._ducked:
+            self._ducked = db
+            self._out.append(do.Duck(db))
 
     def _speech_stopped(self, event: ev.SpeechStopped) -> None:
         turn = self._turn
@@ -442,12 +468,12 @@ class Conversation:
         self._open_session(event.at, delay)
         if turn.text is not None:
             self._out.append(do.SendText(turn.text))
-        else:
+        elif turn.announcement is None:
             self._out.append(do.ReplayUplink(turn.id))
         if turn.input is _Input.COMPLETE:
-            if turn.text is None:
+            if turn.text is None and turn.announcement is None:
                 self._out.append(do.CommitInput())
-            self._out += self._slot.request(turn.id)
+            self._out += self._slot.request(turn.id, announce=turn.announcement)
             self._think(event.at)
         return True
 
@@ -487,6 +513,10 @@ class Conversation:
 
     def _tool_called(self, event: ev.ToolCalled) -> None:
         turn = self._turn
+        if not event.complete:
+            if self._link is not Link.DOWN:
+                self._out.append(do.AnswerToolCall(event.call, CUT_OFF))
+            return
         if turn is None or not self._is_live(event.response) or event.call in turn.seen_calls:
             return
         turn.seen_calls.add(event.call)
@@ -563,7 +593,7 @@ class Conversation:
         turn = self._turn
         if turn is None:
             return
-        if turn.input is not _Input.NONE and turn.text is None:
+        if turn.input is not _Input.NONE and turn.text is None and turn.announcement is None:
             self._out.append(do.DropUplink(turn.id))
         if turn.input is _Input.SPEAKING and self._link is not Link.DOWN:
             self._out.append(do.ClearInput())
@@ -576,7 +606,8 @@ class Conversation:
             self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
         self._turn = None
-        self._history.add(at, turn.text or turn.heard, turn.answer)
+        if turn.announcement is None:
+            self._history.add(at, turn.text or turn.heard, turn.answer)
         self._out.append(do.EndTurn(turn.id, outcome, detail))
 
     def _advance(self, at: float) -> None:
@@ -601,8 +632,16 @@ class Conversation:
         self._end_turn(at, TurnOutcome.ANSWERED if answered else TurnOutcome.EMPTY)
         asked = turn.answer.rstrip().endswith(("?", "？"))
         mode = self._settings.follow_up
-        wanted = answered and not turn.ending and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
-        if wanted and turn.text is None and not self._waiting_alerts and not self._ringing:
+        wanted = (
+            answered and not turn.ending and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
+        )
+        if (
+            wanted
+            and turn.text is None
+            and turn.announcement is None
+            and not self._waiting_alerts
+            and not self._ringing
+        ):
             self._enter(State.FOLLOW_UP, at, self._settings.follow_up_window)
             self._out.append(do.Listen(Expect.FOLLOW_UP, delay_ms=self._settings.echo_tail_ms))
         else:
@@ -610,11 +649,13 @@ class Conversation:
 
     def _fail(self, at: float, detail: str, phrase: Phrase) -> None:
         """End the turn with a sound and one sentence. The next wake word works as ever."""
+        asked = self._turn is not None and self._turn.announcement is None
         self._end_turn(at, TurnOutcome.FAILED, detail)
-        self._out.append(do.PlayEarcon(EarconKind.ERROR))
-        self._phrases += 1
-        self._phrase = ItemId(f"phrase-{self._phrases}")
-        self._out.append(do.SayPhrase(self._phrase, phrase))
+        if asked:  # who asked for nothing need not hear that it failed
+            self._out.append(do.PlayEarcon(EarconKind.ERROR))
+            self._phrases += 1
+            self._phrase = ItemId(f"phrase-{self._phrases}")
+            self._out.append(do.SayPhrase(self._phrase, phrase))
         self._rest(at)
 
     def _hush(self) -> None:
@@ -664,6 +705,7 @@ class Conversation:
         if self._link is not Link.DOWN:
             self._timers[_Timer.KEEP_OPEN] = at + self._settings.keep_open
         self._start_alerts(at)
+        self._start_announcement(at)
 
     def _progress(self, at: float) -> None:
         """Something moved: the state's deadline moves with it. LISTENING and FOLLOW_UP have fixed ones."""
@@ -718,6 +760,21 @@ class Conversation:
             case _:
                 assert_never(self._state)
 
+    # --- announcements ----------------------------------------------------------------------------------------------
+
+    def _start_announcement(self, at: float) -> None:
+        """Say the next one when nobody talks and nothing rings; it is a turn of its own, out of band."""
+        if self._state is not State.IDLE or self._ringing or not self._waiting_announcements:
+            return
+        text = self._waiting_announcements.pop(0)
+        self._begin_turn(at)
+        assert self._turn is not None
+        self._turn.announcement = text
+        self._turn.input = _Input.COMPLETE
+        self._ensure_session(at)
+        self._out += self._slot.request(self._turn.id, tools=False, announce=text)
+        self._think(at)
+
     # --- alerts -----------------------------------------------------------------------------------------------------
 
     def _start_alerts(self, at: float) -> None:
@@ -742,3 +799,4 @@ class Conversation:
         elif event.alert in self._ringing:
             self._ringing.remove(event.alert)
             self._out.append(do.StopAlert(event.alert, dismissed=False))
+            self._start_announcement(event.at)

@@ -82,6 +82,20 @@ class SpeechStopped:
     reason: StopReason
 
 
+@dataclass(frozen=True, slots=True)
+class BargeInSuspected:
+    """Somebody seems to speak into the answer. It is not certain: SpeechStarted or Woken says that."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BargeInCleared:
+    """The last suspicion is over, whether it came to something or not."""
+
+    at: float
+
+
 # --- from the realtime session ---------------------------------------------------------------------------------------
 
 
@@ -180,13 +194,14 @@ class AnswerText:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """The model asks for a tool, with its arguments complete."""
+    """The model asks for a tool. ``complete=False``: its arguments were cut off, and it must not be run."""
 
     at: float
     response: ResponseId
     call: CallId
     tool: str
     arguments: str
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +252,14 @@ class TextSubmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnouncementRaised:
+    """Something wants to be said that nobody asked for. It waits until nobody talks."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """End whatever is going on, silently: a button, a command, a shutdown."""
 
@@ -271,6 +294,8 @@ Event: TypeAlias = (
     Woken
     | SpeechStarted
     | SpeechStopped
+    | BargeInSuspected
+    | BargeInCleared
     | ConnectHint
     | SessionReady
     | SessionLost
@@ -287,6 +312,7 @@ Event: TypeAlias = (
     | PlaybackStarted
     | PlaybackStopped
     | TextSubmitted
+    | AnnouncementRaised
     | StopRequested
     | AlertRaised
     | AlertEnded

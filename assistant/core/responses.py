@@ -30,6 +30,7 @@ class Phase(Enum):
 class _Wanted:
     turn: TurnId
     tools: bool
+    announce: str | None = None
 
 
 class ResponseSlot:
@@ -63,9 +64,9 @@ class ResponseSlot:
         """Whether a response for this turn is requested, active or waiting."""
         return any(wanted is not None and wanted.turn == turn for wanted in (self._owner, self._waiting))
 
-    def request(self, turn: TurnId, *, tools: bool = True) -> list[Command]:
+    def request(self, turn: TurnId, *, tools: bool = True, announce: str | None = None) -> list[Command]:
         """Ask for a response now, or as soon as the active one has ended."""
-        wanted = _Wanted(turn, tools)
+        wanted = _Wanted(turn, tools, announce)
         if self._phase is not Phase.FREE:
             self._waiting = wanted
             return []
@@ -124,4 +125,4 @@ class ResponseSlot:
 
     def _send(self, wanted: _Wanted) -> list[Command]:
         self._phase, self._owner = Phase.REQUESTED, wanted
-        return [CreateResponse(tools=wanted.tools)]
+        return [CreateResponse(tools=wanted.tools, announce=wanted.announce)]

@@ -179,9 +179,11 @@ def _session_created(fields: _Fields) -> ServerEvent:
 
 def _output_item_done(fields: _Fields) -> ServerEvent:
     item = fields.object("item")
-    if item.maybe_text("type") != "function_call" or item.maybe_text("status") not in ("completed", None):
+    if item.maybe_text("type") != "function_call":
         return rt.Ignored(fields.type)
-    return rt.FunctionCall(fields.response, CallId(item.text("call_id")), item.text("name"), item.text("arguments"))
+    complete = item.maybe_text("status") in ("completed", None)
+    arguments = item.text("arguments") if complete else ""  # half of them are of no use to anybody
+    return rt.FunctionCall(fields.response, CallId(item.text("call_id")), item.text("name"), arguments, complete)
 
 
 def _response_done(fields: _Fields) -> ServerEvent:

@@ -169,12 +169,13 @@ class AnswerTextDelta:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A complete function call item. Calls of chopped responses (status not "completed") never become one."""
+    """A function call item. ``complete=False``: the response was cut off, so its arguments may be, too."""
 
     response: ResponseId
     call: CallId
     name: str
     arguments: str
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

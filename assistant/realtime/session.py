@@ -314,8 +314,8 @@ class RealtimeSession:
                 self._emit(ev.AnswerText(now, response, item, delta))
             case rt.ResponseCreated(response):
                 self._emit(ev.ResponseCreated(now, self.number, response))
-            case rt.FunctionCall(response, call, name, arguments):
-                self._emit(ev.ToolCalled(now, response, call, name, arguments))
+            case rt.FunctionCall(response, call, name, arguments, complete):
+                self._emit(ev.ToolCalled(now, response, call, name, arguments, complete))
             case rt.ResponseFinished(response, status, reason, usage):
                 if usage is not None and self._usage is not None:
                     self._usage(usage)

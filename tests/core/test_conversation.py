@@ -10,7 +10,9 @@ from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, EarconKind, TurnOutcome
 from assistant.core.conversation import (
+    CUT_OFF,
     END_CONVERSATION,
+    MAX_ANNOUNCEMENTS,
     TOO_MANY_ROUNDS,
     BargeIn,
     Conversation,
@@ -841,3 +843,92 @@ def test_a_sentence_about_a_failure_is_not_talked_over() -> None:
     script.send(ev.PlaybackStopped(script.at, said.item, Milliseconds(10), True))
     assert not script.all(do.TruncateItem)
     assert script.state is State.LISTENING
+
+
+def test_a_call_that_was_cut_off_is_answered_and_never_run() -> None:
+    script = Script()
+    script.ask()
+    script.respond()
+    cut_off = ev.ToolCalled(script.at, ResponseId("r1"), CallId("c1"), "unlock_door", "", complete=False)
+    assert script.send(cut_off) == [do.AnswerToolCall(CallId("c1"), CUT_OFF)]
+    assert not script.all(do.RunTool)
+
+
+# --- announcements ---------------------------------------------------------------------------------------------------
+
+
+def announce(script: Script, text: str = "The washing machine is done.") -> list[Command]:
+    return script.send(ev.AnnouncementRaised(script.at, text))
+
+
+def test_an_announcement_is_said_out_of_band_and_nobody_is_expected_to_answer() -> None:
+    script = Script(follow_up=FollowUp.ALWAYS)
+    commands = announce(script)
+    assert do.CreateResponse(tools=False, announce="The washing machine is done.") in commands
+    assert not script.all(do.CommitInput) and not script.all(do.SendText)
+    script.ready()
+    script.respond()
+    script.audio()
+    script.done()
+    script.heard()
+    assert script.state is State.IDLE
+    assert outcomes(script) == [TurnOutcome.ANSWERED]
+
+
+def test_an_announcement_waits_for_the_end_of_a_turn_and_of_ringing() -> None:
+    script = Script(follow_up=FollowUp.NEVER)
+    script.ask()
+    assert announce(script) == []
+    ring(script)
+    script.respond()
+    script.audio()
+    script.done()
+    script.heard()
+    assert script.all(do.StartAlert) and script.state is State.IDLE
+    script.send(ev.AlertEnded(script.at, AlertId("a1")))
+    assert script.last(do.CreateResponse).announce == "The washing machine is done."
+
+
+def test_the_user_may_talk_over_an_announcement() -> None:
+    script = Script()
+    announce(script)
+    script.ready()
+    script.respond()
+    script.audio()
+    script.wake()
+    assert script.state is State.LISTENING
+    assert do.CancelResponse(ResponseId("r1")) in script.commands
+
+
+def test_an_announcement_survives_a_lost_link_and_is_no_part_of_the_history() -> None:
+    script = Script(keep_open=1.0)
+    announce(script, "One.")
+    commands = script.lose()
+    assert do.CreateResponse(tools=True, announce="One.") in commands
+    assert not script.all(do.ReplayUplink)
+    script.ready()
+    script.respond("r2")
+    script.text("One.", "r2")
+    script.audio("r2")
+    script.done("r2")
+    script.heard()
+    script.wait(5.0)
+    script.wake()
+    script.speak()
+    assert not script.all(do.RestoreHistory)
+
+
+def test_announcements_that_pile_up_are_bounded() -> None:
+    script = Script(follow_up=FollowUp.NEVER)
+    script.ask()
+    for number in range(30):
+        announce(script, f"Number {number}.")
+    assert len(script.conversation._waiting_announcements) == MAX_ANNOUNCEMENTS
+
+
+def test_an_announcement_that_fails_does_so_without_a_sound() -> None:
+    script = Script()
+    announce(script)
+    script.lose(Failure.AUTHENTICATION)
+    assert outcomes(script) == [TurnOutcome.FAILED]
+    assert not script.all(do.SayPhrase) and not script.all(do.PlayEarcon)

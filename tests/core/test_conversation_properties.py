@@ -146,6 +146,10 @@ class House(RuleBasedStateMachine):
         self.send(ev.TextSubmitted(self.at, "hello"))
 
     @rule()
+    def announcement(self) -> None:
+        self.send(ev.AnnouncementRaised(self.at, "dinner is ready"))
+
+    @rule()
     def stop(self) -> None:
         self.send(ev.StopRequested(self.at))
 
@@ -285,7 +289,7 @@ class House(RuleBasedStateMachine):
         """Left alone, whatever happened, it comes to rest: no turn, no session, no deadline."""
         if not hasattr(self, "conversation"):
             return
-        for _ in range(50):
+        for _ in range(100):
             if (deadline := self.conversation.deadline) is None:
                 break
             self.at = max(self.at, deadline)
