@@ -42,6 +42,7 @@ class Assistant:
         self._records = wiring.records(config, journal, lambda: self.engine.retire_session())
         self._alerts = AlertBoard(self._emit, loop.time)
         self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
+        journal.subscribe(self.tools.hear)
         self._runner = wiring.tool_runner(config, self.tools)
         self._phrases = wiring.phrasebook(config)
         self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)

@@ -18,6 +18,7 @@ docs/plugins.md. Everything in ``__all__`` is promised to stay; the rest of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -26,6 +27,7 @@ from assistant.errors import ToolError
 from assistant.plugin.context import Context
 from assistant.plugin.database import Database
 from assistant.plugin.decorator import Tier, ToolOptions, tool
+from assistant.plugin.http import fetch, fetch_json
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.services import Ringer, Threads, WallClock
 
@@ -43,6 +45,8 @@ __all__ = [
     "ToolError",
     "ToolOptions",
     "WallClock",
+    "fetch",
+    "fetch_json",
     "tool",
 ]
 
@@ -63,6 +67,14 @@ class Plugin:
 
     async def start(self) -> None:
         """Called once before any tool is called. If it fails or takes too long, the plugin is off."""
+
+    @classmethod
+    def configured_tools(cls, config: Any) -> Iterable[Callable[..., Any]]:
+        """Tools that depend on the settings: functions that went through ``tool()``, used as methods.
+
+        Called once, when the plugin is loaded. Raise ToolError with one line if the settings do not fit together.
+        """
+        return ()
 
     async def check(self) -> str | None:
         """What is wrong right now, in one line that says what to do; None if all is well.

@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
+from assistant.errors import ToolError
 from assistant.plugin.database import Database
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.services import Ringer, SilentRinger, SystemClock, Threads, WallClock
@@ -22,6 +23,9 @@ from assistant.types import AlertId
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+HomeEvent: TypeAlias = Literal["wake", "turn", "playback"]
+ToolCaller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 RECHECK_S: Final = 30.0
 """How often a sleep until a time of day looks at the wall clock again: somebody may have set it."""
@@ -43,8 +47,12 @@ class Context:
         clock: WallClock | None = None,
         ringer: Ringer | None = None,
         on_crash: Callable[[str], None] = lambda reason: None,
+        call_tool: ToolCaller | None = None,
     ) -> None:
-        """on_crash: told in one line when a spawned task or a callback has crashed."""
+        """
+        on_crash: told in one line when a spawned task or a callback has crashed.
+        call_tool: how :meth:`call_tool` reaches the other tools.
+        """
         self.name = name
         self.config = config
         self.clock: WallClock = clock or SystemClock()
@@ -59,6 +67,10 @@ class Context:
         self._database: Database | None = None
         self._database_lock = threading.Lock()
         self._closed = False
+        self._call_tool = call_tool
+        self._listeners: dict[HomeEvent, list[Callable[[Mapping[str, Any]], object]]] = {}
+        self.entity_lists: dict[str, dict[str, str | Sequence[str]]] = {}
+        """For the registry: what :meth:`entities` was given."""
 
     # time
 
@@ -115,6 +127,45 @@ class Context:
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function on a thread and give its result. Cancelling gives up the wait, not the function."""
         return await self._threads.run(partial(function, *args, **kwargs))
+
+    async def call_tool(self, name: str, **arguments: Any) -> Any:
+        """Call any tool of the house, as the model would; gives its result, decoded.
+
+        It runs only if it needs no more consent than was given for the tool call in which this happens.
+        Raises ToolError when that tool fails, refuses, or does not exist.
+        """
+        if self._call_tool is None:
+            raise ToolError(f"{name} cannot be called from here")
+        return await self._call_tool(name, arguments)
+
+    def on(self, event: HomeEvent, callback: Callable[[Mapping[str, Any]], object]) -> None:
+        """Call back, on the event loop and until the plugin stops, whenever something happens in the house.
+
+        ``wake``: a wake word was heard (``word``). ``turn``: a turn has begun or ended (``turn``, ``state``, and at
+        the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). Nothing that was said
+        is told. The callback must return at once: ``spawn`` what takes time. If it raises, the status shows it.
+        """
+        self._listeners.setdefault(event, []).append(callback)
+
+    def tell(self, event: HomeEvent, facts: Mapping[str, Any]) -> None:
+        """For the registry: something has happened."""
+        for callback in tuple(self._listeners.get(event, ())):
+            try:
+                callback(facts)
+            except BaseException as error:  # a plugin's SystemExit must not end the daemon
+                self._crashed(f"on {event}", error)
+
+    # words
+
+    def entities(self, name: str, forms: Mapping[str, str | Sequence[str]]) -> None:
+        """Set a list of things that the house has, such as its rooms: each value, and how people say it.
+
+        ``@tool(lists={"room": "rooms"})`` lets the parameter ``room`` be any value of the list ``rooms``, for cloud
+        models and offline sentences alike. A later call replaces it; sessions that begin afterwards know of it.
+        """
+        self.entity_lists[name] = {
+            value: spoken if isinstance(spoken, str) else tuple(spoken) for value, spoken in forms.items()
+        }
 
     # state
 
@@ -175,6 +226,7 @@ class Context:
         """For the registry: end tasks, rings and database. Returns after about ``limit_s``, whatever the tasks do."""
         with self._database_lock:
             self._closed = True
+        self._listeners.clear()
         for ring in tuple(self._rings.values()):
             ring._end(RingEnd.STOPPED)
         for task in await end_tasks(self._tasks, limit_s):

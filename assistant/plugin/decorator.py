@@ -28,7 +28,7 @@ class ToolOptions:
 
     name: str | None = None
     sentences: tuple[str, ...] = ()
-    lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lists: Mapping[str, Mapping[str, str] | str] = field(default_factory=dict)
     reply: str | None = None
     time_limit_s: float | None = None
     tier: Tier = "safe"
@@ -41,7 +41,7 @@ def tool(function: Function, /) -> Function: ...
 def tool(
     *,
     sentences: Sequence[str] = (),
-    lists: Mapping[str, Mapping[str, str]] | None = None,
+    lists: Mapping[str, Mapping[str, str] | str] | None = None,
     reply: str | None = None,
     time_limit_s: float | None = None,
     name: str | None = None,
@@ -53,7 +53,7 @@ def tool(
     /,
     *,
     sentences: Sequence[str] = (),
-    lists: Mapping[str, Mapping[str, str]] | None = None,
+    lists: Mapping[str, Mapping[str, str] | str] | None = None,
     reply: str | None = None,
     time_limit_s: float | None = None,
     name: str | None = None,
@@ -71,7 +71,8 @@ def tool(
 
     sentences: how people say it, as hassil templates with parameters as slots ("set a timer for {n} {unit}").
         Only the offline brain uses them; without sentences it cannot reach the tool by speech.
-    lists: the spoken forms of a slot where they differ from its values: ``{"unit": {"hours": "hour[s]"}}``.
+    lists: the spoken forms of a slot where they differ from its values: ``{"unit": {"hours": "hour[s]"}}``; or
+        the name of a list that ``Context.entities`` sets. A list of another name fills a slot by ``{list:slot}``.
     reply: what the offline brain answers when the result has no ``say``; may hold ``{result}`` and parameters.
     time_limit_s: seconds for one call, instead of the limit in the config.
     name: what the model sees, instead of the function's name.

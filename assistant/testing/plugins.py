@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar
 from assistant.errors import ToolError
 from assistant.plugin import Plugin
 from assistant.tools import loading
+from assistant.tools.consent import CONFIRM, ENTER_PIN, Consent
 from assistant.tools.registry import PluginStatus, ToolRegistry
 from assistant.tools.runner import ToolOutcome, ToolRunner
 from assistant.types import AlertId
@@ -143,12 +144,14 @@ class PluginHarness:
         *,
         settings: Mapping[str, Any] | None = None,
         now: datetime = FRIDAY_MORNING,
+        pin: str = "4711",
     ) -> None:
         """
         plugin: a file or package folder, a module, a Plugin class, or a single tool function.
         folder: for the plugin's state. A second harness on the same folder is a restart of the daemon.
         settings: the plugin's section of the config.
         now: where the clock begins.
+        pin: the PIN of the house, for tools of tier pin.
         """
         if isinstance(plugin, str | Path):
             path = Path(plugin)
@@ -160,7 +163,8 @@ class PluginHarness:
         self.ringer = RecordingRinger()
         self.registry = ToolRegistry(folder, clock=self.clock, ringer=self.ringer, threads=InlineThreads())
         self.registry.load_candidates([candidate], settings={self._name: settings} if settings is not None else {})
-        self.runner = ToolRunner(self.registry)
+        self.runner = ToolRunner(self.registry, consent=Consent(lambda: pin))
+        self._turn = 0
 
     async def __aenter__(self) -> PluginHarness:
         """Raises AssertionError with the plugin's own reason if it cannot be loaded or started."""
@@ -182,13 +186,15 @@ class PluginHarness:
             self._check()
 
     async def call(self, tool: str, /, **arguments: Any) -> Any:
-        """Call a tool as the model would; gives its result as the model gets it, decoded.
+        """Call a tool as the model would, in a turn of its own; gives its result as the model gets it, decoded.
+
+        A tool that needs consent gives its question, and is run by :meth:`agree`.
 
         Raises ToolError with the message for the model; AssertionError if the tool crashed or took too long.
         """
         outcome = await self.outcome(tool, json.dumps(arguments))
         result = json.loads(outcome.output)
-        if outcome.status == "ok":
+        if outcome.status in ("ok", "asked"):
             return result
         if outcome.status in ("crashed", "timeout"):
             raise AssertionError(result["error"])
@@ -196,9 +202,14 @@ class PluginHarness:
 
     async def outcome(self, tool: str, arguments_json: str) -> ToolOutcome:
         """Call a tool with arguments as text, and give the whole outcome."""
-        outcome = await self.runner.call(tool, arguments_json)
+        self._turn += 1
+        outcome = await self.runner.call(tool, arguments_json, turn=self._turn)
         await settle()
         return outcome
+
+    async def agree(self, pin: str | None = None) -> Any:
+        """The user says yes, or the PIN, to the question of the last call; gives the result of what was asked."""
+        return await (self.call(CONFIRM) if pin is None else self.call(ENTER_PIN, pin=pin))
 
     async def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
         """Let time pass."""

@@ -13,14 +13,14 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
-from assistant.errors import PluginLoadError
-from assistant.plugin import Plugin
+from assistant.errors import PluginLoadError, ToolError
+from assistant.plugin import Plugin, ToolOptions
 from assistant.plugin.decorator import tool_options
 from assistant.plugin.tasks import fault
 from assistant.tools.tool import Tool, build_tool
@@ -198,12 +198,38 @@ def _read(name: str, thing: object, file: str) -> LoadedPlugin:
             tools.append(build_tool(function, options, plugin=name, file=file, method=method))
     if not tools and factory is None:
         raise PluginLoadError(f"{file}: it holds no @tool function and no Plugin class")
+    _refuse_twins(file, tools)
+    return LoadedPlugin(name, factory, tuple(tools))
+
+
+def _refuse_twins(file: str, tools: Sequence[Tool]) -> None:
     names_seen: set[str] = set()
     for tool in tools:
         if tool.name in names_seen:
             raise PluginLoadError(f"{file}: two tools are named {tool.name}: rename one")
         names_seen.add(tool.name)
-    return LoadedPlugin(name, factory, tuple(tools))
+
+
+def with_configured_tools(plugin: LoadedPlugin, config: object) -> LoadedPlugin:
+    """The plugin with the tools that its settings give it. Raises PluginLoadError in one line."""
+    if plugin.factory is None:
+        return plugin
+    where = f"plugins.{plugin.name}"
+    try:
+        functions = list(plugin.factory.configured_tools(config))
+        more = [
+            build_tool(function, tool_options(function) or ToolOptions(), plugin=plugin.name, file=where, method=True)
+            for function in functions
+        ]
+    except PluginLoadError:
+        raise
+    except ToolError as error:
+        raise PluginLoadError(f"{where}: {_one_line(error)}") from error
+    except BaseException as error:  # a plugin's SystemExit must not end the daemon
+        raise PluginLoadError(f"{where}: its tools cannot be made: {fault(error)}") from error
+    tools = (*plugin.tools, *more)
+    _refuse_twins(where, tools)
+    return replace(plugin, tools=tools)
 
 
 def _defined_in(item: object, module: ModuleType) -> bool:

@@ -31,15 +31,17 @@ from typing import IO, Any
 
 from assistant.errors import PluginLoadError, ToolError
 from assistant.plugin import Context, Ringer, Threads, Tier, WallClock
+from assistant.plugin.context import HomeEvent, ToolCaller
 from assistant.plugin.decorator import strictest
 from assistant.plugin.services import SystemClock
 from assistant.tools import loading
 from assistant.tools.consent import CONSENT_TOOLS, ENTER_PIN
 from assistant.tools.entry import OFFERED, Entry, PluginInfo, PluginStatus
+from assistant.tools.happenings import happening
 from assistant.tools.loading import Candidate, LoadedPlugin
 from assistant.tools.settings import WrongSettings, validated
 from assistant.tools.threads import DaemonThreads
-from assistant.tools.tool import Tool
+from assistant.tools.tool import Entities, Tool
 
 __all__ = ["PluginInfo", "PluginStatus", "ToolRegistry"]
 
@@ -77,6 +79,8 @@ class ToolRegistry:
         self._entries: dict[str, Entry] = {}
         self._tools: dict[str, Tool] = {}
         self._lock_file: IO[str] | None = None
+        self.call_tool: ToolCaller | None = None
+        """How plugins call tools; set by the runner, before ``start``."""
         self.unknown: tuple[str, ...] = ()
         """One line for each name in ``disabled``, ``settings`` or ``tiers`` that fits nothing or has no effect."""
 
@@ -122,8 +126,9 @@ class ToolRegistry:
                 continue
             try:
                 loaded = loading.load_plugin(candidate)
-                self._refuse_taken_names(loaded)
                 entry.config = validated(loaded, settings.get(candidate.name))
+                loaded = loading.with_configured_tools(loaded, entry.config)
+                self._refuse_taken_names(loaded)
             except PluginLoadError as error:
                 entry.fail(PluginStatus.LOAD_ERROR, str(error))
                 _log.debug("plugin %s: cause of the load error", entry.name, exc_info=error.__cause__)
@@ -224,7 +229,11 @@ class ToolRegistry:
         tiers = {self.tier(tool) for tool in tools}
         if tiers & {"confirm", "pin"}:
             tools += [tool for name, tool in CONSENT_TOOLS.items() if name != ENTER_PIN or "pin" in tiers]
-        return [tool.spec(offline) for tool in tools]
+        return [tool.spec(offline, self._entities(tool)) for tool in tools]
+
+    def _entities(self, tool: Tool) -> Entities | None:
+        entry = self._entries.get(tool.plugin)
+        return entry.context.entity_lists if entry and entry.context else None
 
     def refuses(self, tool: Tool) -> float | None:
         """Seconds until a call of this tool may be tried, if its plugin has failed too often of late; else None."""
@@ -244,6 +253,17 @@ class ToolRegistry:
         if instance is None:
             raise ToolError(f"{tool.name} is not available: its plugin {tool.plugin} is not running")
         return partial(tool.function, instance)
+
+    def tell(self, event: HomeEvent, facts: Mapping[str, Any]) -> None:
+        """Something has happened in the house: plugins that asked for it are called back."""
+        for entry in self._entries.values():
+            if entry.context is not None:
+                entry.context.tell(event, facts)
+
+    def hear(self, entry: Mapping[str, Any]) -> None:
+        """For the journal: pass on what plugins may know."""
+        if (found := happening(entry)) is not None:
+            self.tell(*found)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -289,6 +309,7 @@ class ToolRegistry:
             clock=self._clock,
             ringer=self._ringer,
             on_crash=entry.crashed,
+            call_tool=self.call_tool,
         )
 
     def _lock_state(self) -> str | None:

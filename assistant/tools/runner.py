@@ -14,13 +14,15 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from assistant.errors import ToolError
 from assistant.plugin import Tier
+from assistant.plugin.decorator import strictest
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools.audit import AuditLog, CallRecord
 from assistant.tools.consent import CONSENT_TOOLS, Consent
@@ -36,6 +38,15 @@ GRACE_S: Final = 0.1
 """How long a call past its limit may still take to end after it was cancelled, before it is left behind."""
 
 _log = logging.getLogger("hearth.tools")
+
+
+MAX_DEPTH: Final = 3
+"""How deep tools may call tools."""
+
+_CONSENTED: Final[ContextVar[Tier]] = ContextVar("consented", default="safe")
+"""What the user has agreed to, for the tool call that is going on."""
+
+_DEPTH: Final[ContextVar[int]] = ContextVar("depth", default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ class ToolRunner:
         self._consent = consent or Consent()
         self._audit = audit
         self._audit_arguments = audit_arguments
+        registry.call_tool = self.call_from_plugin
 
     @property
     def stuck(self) -> int:
@@ -139,6 +151,27 @@ class ToolRunner:
                 CallRecord(time.time(), turn, *names, call.tier, status, round(duration * 1000, 1), arguments)
             )
         return duration
+
+    async def call_from_plugin(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """A tool calls another one: the consent that was given for the outer one is all there is.
+
+        Gives the result, decoded. Raises ToolError if it did not work.
+        """
+        depth = _DEPTH.get() + 1
+        tool = self._registry.find(name)
+        if depth > MAX_DEPTH:
+            raise ToolError(f"{name} was not called: tools call each other in a circle")
+        if tool is not None and strictest(self._registry.tier(tool), tier := _CONSENTED.get()) != tier:
+            raise ToolError(f"{name} needs more consent than was given: make the tool that calls it stricter")
+        mark = _DEPTH.set(depth)
+        try:
+            outcome = await self.call(name, json.dumps(arguments), by_owner=True)
+        finally:
+            _DEPTH.reset(mark)
+        result = json.loads(outcome.output)
+        if outcome.status != "ok":
+            raise ToolError(str(result["error"]))
+        return result
 
     async def close(self, limit_s: float = 0.5) -> None:
         """End the calls that were left behind, as far as they can be ended, and then the audit log.
@@ -191,10 +224,13 @@ class ToolRunner:
         limit = tool.options.time_limit_s or self._default_time_limit_s
         if (wait_s := self._registry.refuses(tool)) is not None:
             return _error(f"{tool.name} has failed too often; try it again in {wait_s:.0f} seconds"), "refused"
+        mark = _CONSENTED.set(self._registry.tier(tool))
         try:
             job = self._submit(tool, partial(self._registry.bound(tool), **arguments))
         except ToolError as error:
             return _error(str(error)), "refused"
+        finally:
+            _CONSENTED.reset(mark)
         try:
             await asyncio.wait({job}, timeout=limit)  # not wait_for: that waits for ever if cancelling is swallowed
             if not job.done():

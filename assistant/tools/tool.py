@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from assistant.errors import PluginLoadError
 from assistant.plugin import ToolOptions
@@ -15,6 +15,11 @@ from assistant.tools.schema import ToolSchema, build_schema
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what the realtime API takes
 _SLOT: Final = re.compile(r"\{([^{}]*)\}")
+MAX_VALUES: Final = 200
+"""Values of a list that a model is told of; a house with more has them found by name."""
+
+Spoken: TypeAlias = str | Sequence[str]
+Entities: TypeAlias = Mapping[str, Mapping[str, Spoken]]
 _CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
 
 
@@ -34,22 +39,48 @@ class Tool:
     def is_async(self) -> bool:
         return inspect.iscoroutinefunction(self.function)
 
-    def spec(self, offline: bool) -> dict[str, Any]:
-        """The tool for ``session.update``. ``offline``: with what the offline brain needs, which no cloud knows."""
+    def spec(self, offline: bool, entities: Entities | None = None) -> dict[str, Any]:
+        """The tool for ``session.update``.
+
+        offline: with what the offline brain needs, which no cloud knows.
+        entities: the lists that the plugin keeps. A sentence with a list that is empty is left out.
+        """
+        lists: dict[str, Mapping[str, Spoken]] = {
+            slot: (entities or {}).get(forms, {}) if isinstance(forms, str) else forms
+            for slot, forms in self.options.lists.items()
+        }
+        known = {slot: list(lists[slot]) for slot, forms in self.options.lists.items() if isinstance(forms, str)}
         spec: dict[str, Any] = {
             "type": "function",
             "name": self.name,
             "description": self.schema.description,
-            "parameters": self.schema.parameters,
+            "parameters": _with_values(self.schema.parameters, known),
         }
-        if offline and self.options.sentences:
-            extra: dict[str, Any] = {"sentences": list(self.options.sentences)}
-            if self.options.lists:
-                extra["lists"] = {slot: dict(forms) for slot, forms in self.options.lists.items()}
+        sentences = [text for text in self.options.sentences if all(lists.get(slot) != {} for slot in _lists_of(text))]
+        if offline and sentences:
+            extra: dict[str, Any] = {"sentences": sentences}
+            if lists := {slot: forms for slot, forms in lists.items() if forms}:
+                extra["lists"] = {slot: dict(forms) for slot, forms in lists.items()}
             if self.options.reply is not None:
                 extra["reply"] = self.options.reply
             spec["x-offline"] = extra
         return spec
+
+
+def _lists_of(sentence: str) -> list[str]:
+    return [slot.partition(":")[0] for slot in _SLOT.findall(sentence)]
+
+
+def _with_values(parameters: dict[str, Any], known: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The schema with the values that a list gives its parameter; the check of arguments stays as it was."""
+    known = {slot: values for slot, values in known.items() if values and slot in parameters["properties"]}
+    if not known:
+        return parameters
+    properties = {
+        name: {**schema, "enum": known[name][:MAX_VALUES]} if name in known else schema
+        for name, schema in parameters["properties"].items()
+    }
+    return {**parameters, "properties": properties}
 
 
 def build_tool(function: Callable[..., Any], options: ToolOptions, *, plugin: str, file: str, method: bool) -> Tool:
@@ -76,10 +107,11 @@ def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: s
             raise PluginLoadError(f"{spot}: {{{unknown[0]}}} is not a parameter of the function")
         if missing := [name for name in parameters["required"] if name not in slots]:
             raise PluginLoadError(f"{spot}: it must hold {{{missing[0]}}}, or give {missing[0]} a default")
+    used = {slot for sentence in options.sentences for slot in _lists_of(sentence)}
     for slot, forms in options.lists.items():
-        if slot not in known:
-            raise PluginLoadError(f"{where}: lists: {slot} is not a parameter of the function")
-        for spoken in forms.values():
+        if slot not in known and slot not in used:
+            raise PluginLoadError(f"{where}: lists: {slot} is neither a parameter nor in a sentence as {{{slot}:...}}")
+        for spoken in () if isinstance(forms, str) else forms.values():
             _check_brackets(spoken, f"{where}: lists: {slot}: {spoken!r}")
     for slot in _places(options.reply or "", f"{where}: reply"):
         if slot != "result" and slot not in known:

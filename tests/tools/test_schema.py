@@ -296,7 +296,7 @@ def test_offline_extras_go_only_to_the_embedded_server() -> None:
         ({"sentences": ["dim [{room} {level}"]}, "'[' is never closed"),
         ({"sentences": ["dim {room} {level})"]}, "')' closes nothing"),
         ({"sentences": ["  "]}, "it is empty"),
-        ({"lists": {"rom": {"a": "b"}}}, "lists: rom is not a parameter"),
+        ({"lists": {"rom": {"a": "b"}}}, "lists: rom is neither a parameter"),
         ({"reply": "{x}"}, "reply: {x} is neither"),
         ({"reply": "{room"}, "reply: "),
         ({"name": "dim light"}, "may only hold letters"),
