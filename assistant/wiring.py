@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +17,7 @@ from assistant.audio.analysis import Analyzer
 from assistant.audio.hearing import Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.uplink import Uplink
+from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
 from assistant.core import personas as core_personas
 from assistant.core.connecting import Connect, ConnectHints
@@ -232,19 +234,12 @@ def hearing(
     config: Config, send: Callable[[bytes], None], emit: Callable[[Event], None], now: Callable[[], float]
 ) -> Hearing:
     """Wake gate, endpointing and uplink, for analysed frames."""
-    words = [
-        WakeWordSettings(
-            name=wake_word_name(word.model),
-            threshold=word.threshold,
-            threshold_speaking=word.threshold_speaking,
-            patience=(word.patience, word.patience_window),
-            refractory_ms=word.refractory_ms,
-        )
-        for word in config.wake.words
-    ]
     uplink = Uplink(config.audio.ring_buffer_s, send)
-    hints = ConnectHints(_connect(config), {word.name: word.threshold for word in words})
-    return Hearing(WakeGate(words), Endpointer(endpointing_settings(config)), uplink, emit, now, hints)
+    thresholds = {wake_word_name(word.model): word.threshold for word in config.wake.words}
+    hints = ConnectHints(_connect(config), thresholds)
+    history = WakeHistory(config.state_folder, keep_audio=config.wake.keep_audio, now=time.time)
+    endpointer = Endpointer(endpointing_settings(config))
+    return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history)
 
 
 def _connect(config: Config) -> Connect:
@@ -258,6 +253,20 @@ def analyzer(config: Config) -> Analyzer:
     from assistant.adapters.webrtc_vad import WebRtcVad
 
     return Analyzer(wake_words(config), WebRtcVad(config.vad.aggressiveness))
+
+
+def wake_gate(config: Config) -> WakeGate:
+    """What decides which scores are a hit."""
+    return WakeGate(
+        WakeWordSettings(
+            name=wake_word_name(word.model),
+            threshold=word.threshold,
+            threshold_speaking=word.threshold_speaking,
+            patience=(word.patience, word.patience_window),
+            refractory_ms=word.refractory_ms,
+        )
+        for word in config.wake.words
+    )
 
 
 def wake_words(config: Config) -> WakeWordDetector:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from assistant.audio.analysis import Heard
 from assistant.audio.uplink import Uplink
+from assistant.audio.wake_history import WakeHistory
 from assistant.core import events as ev
 from assistant.core.connecting import ConnectHints
 from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
@@ -28,6 +29,7 @@ class Hearing:
         emit: Callable[[Event], None],
         now: Callable[[], float],
         hints: ConnectHints | None = None,
+        history: WakeHistory | None = None,
     ) -> None:
         self._wake_gate = wake_gate
         self._endpointer = endpointer
@@ -35,6 +37,7 @@ class Hearing:
         self._emit = emit
         self._now = now
         self._hints = hints
+        self._history = history
 
     def hear(self, heard: Heard) -> None:
         """Take the next analysed frame."""
@@ -45,6 +48,8 @@ class Hearing:
         hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))
+        if self._history is not None:
+            self._history.hear(frame, heard.scores, hit.name if hit else None, speaking=self._wake_gate.speaking)
         match self._endpointer.hear(frame.start, heard.speech):
             case SpeechStart() as start:
                 self._emit(ev.SpeechStarted(self._now(), start.sample))

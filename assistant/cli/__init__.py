@@ -78,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     turns.add_argument("--json", action="store_true", help="print JSON")
 
+    _add_wake(commands)
+
     serve = _command(commands, "serve", "run the embedded realtime server alone")
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
@@ -88,6 +90,28 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("build/demo"), metavar="FOLDER", help="where the recordings go")
     demo.set_defaults(module="demo")
     return parser
+
+
+def _add_wake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    wake = commands.add_parser("wake", help="try, record and look back at the wake words")
+    actions = wake.add_subparsers(dest="action", metavar="ACTION", required=True)
+    word_help = "only this wake word: one of the config, a bundled name, or the path of a model"
+
+    trial = _command(actions, "eval", "let recordings pass through the daemon's ears", module="wake")
+    trial.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="sound files (wav, flac ...) or folders")
+    trial.add_argument("--wake-word", metavar="W", help=word_help)
+    trial.add_argument("--gain", type=float, default=0.0, metavar="DB", help="play them louder or quieter (-20)")
+    trial.add_argument("--json", action="store_true", help="print JSON")
+
+    record = _command(actions, "record", "take tries at the microphone and propose a threshold", module="wake")
+    record.add_argument("--wake-word", metavar="W", help=word_help)
+    record.add_argument("--tries", type=int, default=10, metavar="N", help="how many (default: 10)")
+    record.add_argument("--mic", metavar="DEVICE", help="microphone: a name, or wav:FILE")
+
+    history = _command(actions, "history", "show what scored on the wake words", module="wake")
+    history.add_argument("--threshold", type=float, metavar="T", help="also say what this threshold would have done")
+    history.add_argument("--last", type=int, default=50, metavar="N", help="show so many entries (default: 50)")
+    history.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _command(

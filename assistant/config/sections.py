@@ -180,6 +180,7 @@ class Wake(Block):
         default=(WakeWord(),), min_length=1, max_length=16, description="Any of these wakes the assistant"
     )
     idle_gate: Switch = Field(default=True, description="Let the models rest while the room is quiet")
+    keep_audio: Switch = Field(default=False, description="Keep the audio of what scored, for `assistant wake history`")
 
 
 class Vad(Block):

@@ -1,0 +1,123 @@
+"""The wake history: what scored on the wake words, so that a threshold can be chosen by what happened in this home.
+
+One JSON line an attempt, in the state folder, with its time, word, peak and outcome: no speech. Audio of attempts is
+kept only where the owner allows it (``wake.keep_audio``). Both are bounded; the oldest go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from assistant.audio.wav import wav_header
+from assistant.core.wake_attempts import AttemptFinder, WakeAttempt
+from assistant.types import FRAME_MS, MIC_RATE, AudioFrame
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "wake-history.jsonl"
+AUDIO_FOLDER: Final = "wake-audio"
+MAX_ENTRIES: Final = 1000
+MAX_RECORDINGS: Final = 100
+_AUDIO_MS: Final = 4000  # an attempt is told of a second after its word
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One attempt as it was kept. at: seconds since 1970. audio: file name in the folder of recordings, or None."""
+
+    at: float
+    word: str
+    peak: float
+    hit: bool
+    speaking: bool
+    audio: str | None = None
+
+
+class WakeHistory:
+    """Writes attempts down. Lives on the event loop: an attempt is one short line, and there are few in an hour.
+
+    A folder that cannot be written to ends it with one warning; the assistant goes on without.
+    """
+
+    def __init__(self, state_folder: Path, *, keep_audio: bool, now: Callable[[], float]) -> None:
+        self._folder = state_folder
+        self._now = now
+        self._finder = AttemptFinder()
+        self._audio: deque[bytes] | None = deque(maxlen=_AUDIO_MS // FRAME_MS) if keep_audio else None
+        self._written = 0  # since the file was last cut
+        self._broken = False
+
+    def hear(self, frame: AudioFrame, scores: Mapping[str, float] | None, hit: str | None, *, speaking: bool) -> None:
+        """Take an analysed frame; ``hit`` is the word that woke the assistant in it."""
+        if self._audio is not None:
+            self._audio.append(frame.pcm)
+        if scores is None or self._broken:
+            return
+        for attempt in self._finder.feed(frame.end, scores, hit):
+            try:
+                self._keep(attempt, speaking)
+            except OSError as error:
+                self._broken = True
+                log.warning("wake history: cannot write to %s: %s; it is not kept", self._folder, error.strerror)
+
+    def _keep(self, attempt: WakeAttempt, speaking: bool) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        at = self._now()
+        audio = self._keep_audio(attempt, at) if self._audio is not None else None
+        entry = {
+            "at": round(at, 1),
+            "word": attempt.word,
+            "peak": round(attempt.peak, 4),
+            "hit": attempt.hit,
+            "speaking": speaking,
+        } | ({"audio": audio} if audio else {})
+        path = self._folder / FILE_NAME
+        with _open_private(path, os.O_APPEND) as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+        self._written += 1
+        if self._written % 100 == 1:  # also once after a start
+            _cut(path)
+
+    def _keep_audio(self, attempt: WakeAttempt, at: float) -> str:
+        assert self._audio is not None
+        folder = self._folder / AUDIO_FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        pcm = b"".join(self._audio)
+        name = f"{at:.1f}-{attempt.word}-{attempt.peak:.2f}.wav"
+        with _open_private(folder / name, os.O_TRUNC) as file:
+            file.write(wav_header(MIC_RATE, len(pcm)) + pcm)
+        for old in sorted(folder.glob("*.wav"))[:-MAX_RECORDINGS]:
+            old.unlink(missing_ok=True)
+        return name
+
+
+def read_history(state_folder: Path) -> list[HistoryEntry]:
+    """All that was kept, oldest first; lines that were cut off by a power failure are left out."""
+    entries = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in (state_folder / FILE_NAME).read_text("utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                entries.append(HistoryEntry(**json.loads(line)))
+    return entries[-MAX_ENTRIES:]
+
+
+def _open_private(path: Path, flags: int) -> BinaryIO:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")  # noqa: PTH123
+
+
+def _cut(path: Path) -> None:
+    """Drop the oldest lines beyond the limit."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    if len(lines) > MAX_ENTRIES:
+        new = path.with_suffix(".new")
+        with _open_private(new, os.O_TRUNC) as file:
+            file.write(b"".join(lines[-MAX_ENTRIES:]))
+        new.replace(path)

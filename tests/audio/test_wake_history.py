@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assistant.audio import wake_history
+from assistant.audio.wake_history import AUDIO_FOLDER, FILE_NAME, HistoryEntry, WakeHistory, read_history
+from assistant.types import FRAME_SAMPLES, AudioFrame
+
+
+class Room:
+    """Feeds a history with frames and a score each fourth of them."""
+
+    def __init__(self, folder: Path, *, keep_audio: bool = False) -> None:
+        self.history = WakeHistory(folder, keep_audio=keep_audio, now=lambda: 1000.0 + self.frames * 0.02)
+        self.frames = 0
+
+    def step(self, score: float, *, hit: bool = False, speaking: bool = False) -> None:
+        for quarter in range(4):
+            pcm = np.full(FRAME_SAMPLES, self.frames % 1000, "<i2").tobytes()
+            scores = {"alexa": score} if quarter == 3 else None
+            frame = AudioFrame(self.frames * FRAME_SAMPLES, pcm, 0.0)
+            self.history.hear(frame, scores, "alexa" if hit and scores else None, speaking=speaking)
+            self.frames += 1
+
+    def attempt(self, peak: float, *, hit: bool = False, speaking: bool = False) -> None:
+        self.step(peak, hit=hit, speaking=speaking)
+        for _ in range(13):
+            self.step(0.0, speaking=speaking)
+
+
+def test_scores_and_outcomes_are_kept_and_no_audio(tmp_path: Path) -> None:
+    room = Room(tmp_path / "state")
+    room.attempt(0.42)
+    room.attempt(0.05)
+    room.attempt(0.97, hit=True, speaking=True)
+    assert read_history(tmp_path / "state") == [
+        HistoryEntry(1001.1, "alexa", 0.42, False, False),
+        HistoryEntry(1003.3, "alexa", 0.97, True, True),
+    ]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == [FILE_NAME]
+    assert stat.S_IMODE((tmp_path / "state" / FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_audio_is_kept_where_it_is_allowed_and_holds_the_attempt(tmp_path: Path) -> None:
+    room = Room(tmp_path, keep_audio=True)
+    for _ in range(100):
+        room.step(0.0)
+    room.attempt(0.42)
+    [entry] = read_history(tmp_path)
+    assert entry.audio is not None
+    file = tmp_path / AUDIO_FOLDER / entry.audio
+    samples = np.frombuffer(file.read_bytes()[44:], "<i2")
+    assert len(samples) == 4 * 16_000
+    assert 403 in samples, "the frame that scored"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_both_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wake_history, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(wake_history, "MAX_RECORDINGS", 3)
+    (tmp_path / FILE_NAME).write_text(
+        "".join(
+            json.dumps({"at": n, "word": "alexa", "peak": 0.3, "hit": False, "speaking": False}) + "\n"
+            for n in range(50)
+        )
+    )
+    room = Room(tmp_path, keep_audio=True)
+    for _ in range(5):
+        room.attempt(0.42)
+    assert len((tmp_path / FILE_NAME).read_text().splitlines()) == 24  # cut at the first one, then 4 more
+    entries = read_history(tmp_path)
+    assert len(entries) == 20
+    assert [entry.at for entry in entries[-6:]] == [49, 1001.1, 1002.2, 1003.3, 1004.5, 1005.6]
+    kept = sorted(path.name for path in (tmp_path / AUDIO_FOLDER).iterdir())
+    assert kept == [entry.audio for entry in entries[-3:]]
+
+
+def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
+    good = json.dumps({"at": 1.0, "word": "alexa", "peak": 0.3, "hit": False, "speaking": False})
+    (tmp_path / FILE_NAME).write_text(f'{good}\n{{"at": 2.0, "wo\n[1]\n{{}}\n{good}\n')
+    assert len(read_history(tmp_path)) == 2
+    assert read_history(tmp_path / "none") == []
+
+
+def test_a_folder_that_cannot_be_written_ends_it_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    room = Room(tmp_path / "state")
+    with caplog.at_level(logging.WARNING):
+        room.attempt(0.42)
+        room.attempt(0.42)
+    assert [record.message.split(":")[0] for record in caplog.records] == ["wake history"]
