@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from assistant.audio.echo import EchoPath
 from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
+from assistant.core.barge_in import BargeInDetector, Evidence
 from assistant.types import FRAME_MS, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -29,22 +31,38 @@ MAX_UNDELIVERED = int(10_000 / FRAME_MS)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A frame, and what was found in it. ``scores`` are there when the frame completed a step of the wake models."""
+    """A frame, and what was found in it.
+
+    frame: without echo, where echo is cancelled.
+    scores: there when the frame completed a step of the wake models, which hear the microphone as it is.
+    evidence: whether somebody speaks into the answer; None where echo is not cancelled.
+    """
 
     frame: AudioFrame
     speech: bool
     scores: Mapping[str, float] | None
+    evidence: Evidence | None = None
 
 
 class Analyzer:
-    """Wake words and VAD on one stream of frames. Used from one thread at a time."""
+    """Wake words and VAD on one stream of frames, with or without echo cancellation. One thread at a time."""
 
-    def __init__(self, wake_words: WakeWordDetector, vad: VoiceActivityDetector) -> None:
+    def __init__(self, wake_words: WakeWordDetector, vad: VoiceActivityDetector, echo: EchoPath | None = None) -> None:
         self._wake_words = wake_words
         self._vad = vad
+        self._echo = echo
+        self._barge_in = BargeInDetector()
 
     def analyze(self, frame: AudioFrame) -> Heard:
-        return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm))
+        scores = self._wake_words.process(frame.pcm)
+        if self._echo is None:
+            return Heard(frame, self._vad.is_speech(frame.pcm), scores)
+        cleaned = self._echo.clean(frame)
+        voiced = self._vad.is_speech(cleaned.frame.pcm)
+        evidence = self._barge_in.feed(
+            voiced=voiced, residual_db=cleaned.residual_db, reference_db=cleaned.reference_db
+        )
+        return Heard(cleaned.frame, voiced, scores, evidence)
 
 
 class AnalysisThread:

@@ -11,6 +11,7 @@ from assistant.audio.analysis import Heard
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.core import events as ev
+from assistant.core.barge_in import Suspicion
 from assistant.core.connecting import ConnectHints
 from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
 from assistant.core.events import Event
@@ -38,6 +39,8 @@ class Hearing:
         self._now = now
         self._hints = hints
         self._history = history
+        self._expected = Expect.NOTHING
+        self._suspected = False
 
     def hear(self, heard: Heard) -> None:
         """Take the next analysed frame."""
@@ -50,7 +53,9 @@ class Hearing:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))
         if self._history is not None:
             self._history.hear(frame, heard.scores, hit.name if hit else None, speaking=self._wake_gate.speaking)
-        match self._endpointer.hear(frame.start, heard.speech):
+        if heard.evidence is not None:
+            self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
+        match self._endpointer.hear(frame.start, self._counts_as_speech(heard)):
             case SpeechStart() as start:
                 self._emit(ev.SpeechStarted(self._now(), start.sample))
             case SpeechStop() as stop:
@@ -58,6 +63,18 @@ class Hearing:
                 self._emit(ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, reason))
             case None:
                 pass
+
+    def _counts_as_speech(self, heard: Heard) -> bool:
+        """Into an answer, only what its echo does not explain starts an utterance; for the rest, the VAD will do."""
+        if heard.evidence is None or self._expected is not Expect.BARGE_IN or self._endpointer.in_speech:
+            return heard.speech
+        return heard.evidence.speech
+
+    def _suspect(self, suspected: bool) -> None:
+        if suspected != self._suspected:
+            self._suspected = suspected
+            event = ev.BargeInSuspected if suspected else ev.BargeInCleared
+            self._emit(event(self._now()))
 
     def speaking(self, speaking: bool) -> None:
         """Tell the wake gate whether the assistant itself speaks now."""
@@ -67,4 +84,5 @@ class Hearing:
         """Tell endpointing what to expect, from a sample on or from now plus a delay."""
         if since is None:
             since = self.uplink.position + ms_to_samples(delay_ms, MIC_RATE)
+        self._expected = expect
         self._endpointer.expect(expect, since)

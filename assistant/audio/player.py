@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from assistant.audio.ports import Speaker
+from assistant.audio.reference import ReferenceBuffer
 from assistant.core.playout import ItemFinished, ItemStarted, Mark, Playout
 from assistant.errors import DeviceError
 from assistant.types import SPEAKER_RATE, AlertId, ItemId, Milliseconds, samples_to_ms
@@ -102,10 +103,18 @@ class _Heard:
 class Player:
     """See the module's docstring. All methods but start, stop and stats belong to the event loop's thread."""
 
-    def __init__(self, speaker: Speaker, emit: Callable[[PlayerEvent], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        emit: Callable[[PlayerEvent], None],
+        loop: asyncio.AbstractEventLoop,
+        reference: ReferenceBuffer | None = None,
+    ) -> None:
+        """reference: is told everything that the device is handed, for echo cancellation."""
         self._speaker = speaker
         self._emit = emit
         self._loop = loop
+        self._reference = reference
         self._lock = threading.Lock()  # around the playout and the pulls, for microseconds
         self._playout = Playout()
         self._pulls: deque[_Pull] = deque(maxlen=_PULLS)
@@ -185,6 +194,11 @@ class Player:
         for item, played_ms in played.items():
             self._loop.call_soon(self._emit, PlaybackStopped(item, played_ms, True, now))
 
+    def duck(self, db: float) -> None:
+        """Make the answer softer by ``db``, smoothly; 0 for as it was. Earcons and alerts stay as they are."""
+        with self._lock:
+            self._playout.duck(db)
+
     # --- effects ----------------------------------------------------------------------------------------------------
 
     def earcon(self, pcm: bytes) -> None:
@@ -217,9 +231,12 @@ class Player:
     def _pull(self, samples: int) -> bytes:
         now = self._loop.time()
         with self._lock:
-            self._pulls.append(_Pull(self._playout.position, samples, now + self._speaker.latency))
+            latency = self._speaker.latency
+            self._pulls.append(_Pull(self._playout.position, samples, now + latency))
             pcm = self._playout.pull(samples)
             noted = self._note_marks(now)
+        if self._reference is not None:
+            self._reference.played(pcm, now, latency)
         if noted:
             self._call_on_loop(self._collect)
         return pcm

@@ -6,6 +6,7 @@ from assistant.audio.analysis import Heard
 from assistant.audio.hearing import Hearing
 from assistant.audio.uplink import Uplink
 from assistant.core import events as ev
+from assistant.core.barge_in import Evidence, Suspicion
 from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect
 from assistant.core.events import Event, StopReason
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
@@ -22,10 +23,13 @@ class Room:
         endpointer = Endpointer(EndpointingSettings())
         self.hearing = Hearing(gate, endpointer, uplink, self.events.append, lambda: self.index * 0.02)
 
-    def hear(self, frames: int, *, speech: bool = False, score: float | None = None) -> None:
+    def hear(
+        self, frames: int, *, speech: bool = False, score: float | None = None, evidence: Evidence | None = None
+    ) -> None:
         for _ in range(frames):
             scores = None if score is None else {"alexa": score}
-            self.hearing.hear(Heard(AudioFrame(self.index * FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0), speech, scores))
+            frame = AudioFrame(self.index * FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0)
+            self.hearing.hear(Heard(frame, speech, scores, evidence))
             self.index += 1
 
 
@@ -78,3 +82,37 @@ def test_the_frame_that_decides_is_in_the_ring_when_the_gate_opens() -> None:
     room.hear(10, speech=True)
     room.hearing.uplink.close(TurnId(1))
     assert sum(len(pcm) for pcm in room.sent) == 10 * FRAME_BYTES * 3 // 2
+
+
+def test_a_suspicion_is_told_once_and_so_is_its_end() -> None:
+    room = Room()
+    for suspicion, frames in ((Suspicion.NONE, 5), (Suspicion.SUSPECTED, 5), (Suspicion.NONE, 5)):
+        room.hear(frames, evidence=Evidence(False, suspicion))
+    assert [type(event) for event in room.events] == [ev.BargeInSuspected, ev.BargeInCleared]
+
+
+def test_only_what_the_echo_does_not_explain_interrupts_an_answer() -> None:
+    room = Room()
+    room.hearing.expect(Expect.BARGE_IN, 0, 0)
+    room.hear(50, speech=True, evidence=Evidence(False))
+    assert room.events == []
+    room.hear(10, speech=True, evidence=Evidence(True))
+    assert [type(event) for event in room.events] == [ev.SpeechStarted]
+
+
+def test_an_utterance_that_interrupted_ends_when_the_user_does_whatever_the_evidence() -> None:
+    room = Room()
+    room.hearing.expect(Expect.BARGE_IN, 0, 0)
+    room.hear(10, speech=True, evidence=Evidence(True))
+    room.hear(50, speech=True, evidence=Evidence(False))  # the answer's echo still explains it
+    room.hear(30, evidence=Evidence(False))
+    stopped = room.events[-1]
+    assert isinstance(stopped, ev.SpeechStopped)
+    assert stopped.last_voiced == 60 * FRAME_SAMPLES
+
+
+def test_speech_over_an_earcon_is_an_utterance() -> None:
+    room = Room()
+    room.hearing.expect(Expect.UTTERANCE, 0, 0)
+    room.hear(20, speech=True, evidence=Evidence(False))
+    assert [type(event) for event in room.events] == [ev.SpeechStarted]

@@ -9,6 +9,7 @@ import pytest
 
 from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, PlayerEvent, SpeakerLost
 from assistant.audio.ports import EndSink, PcmSource
+from assistant.audio.reference import ReferenceBuffer
 from assistant.errors import DeviceError
 from assistant.testing.virtual_time import VirtualTimeLoop, run
 from assistant.types import AlertId, ItemId
@@ -330,3 +331,21 @@ def test_the_finish_that_overtakes_the_pull_keeps_the_order_of_events() -> None:
 
     room = in_a_room(scene, start=False)
     assert [type(event) for event in room.events] == [PlaybackStarted, PlaybackStopped]
+
+
+def test_the_reference_is_told_what_the_device_is_handed() -> None:
+    async def main() -> None:
+        reference = ReferenceBuffer()
+        room = Room()
+        room.player = Player(room.speaker, room.events.append, room.loop, reference)
+        room.player.start()
+        try:
+            room.player.play(A, speech(1000))
+            room.player.duck(20.0)
+            await asyncio.sleep(0.5)
+            heard = np.frombuffer(reference.take(room.loop.time()), "<i2")
+            assert set(heard.tolist()) == {100}
+        finally:
+            room.player.stop()
+
+    run(main())

@@ -932,3 +932,57 @@ def test_an_announcement_that_fails_does_so_without_a_sound() -> None:
     script.lose(Failure.AUTHENTICATION)
     assert outcomes(script) == [TurnOutcome.FAILED]
     assert not script.all(do.SayPhrase) and not script.all(do.PlayEarcon)
+
+
+# --- ducking ---------------------------------------------------------------------------------------------------------
+
+
+def suspect(script: Script) -> list[Command]:
+    return script.send(ev.BargeInSuspected(script.at))
+
+
+def clear(script: Script) -> list[Command]:
+    return script.send(ev.BargeInCleared(script.at))
+
+
+@pytest.mark.parametrize("mode", list(BargeIn))
+def test_a_suspicion_ducks_the_answer_until_it_is_cleared(mode: BargeIn) -> None:
+    script = Script(barge_in=mode, duck_db=12.0)
+    script.ask()
+    script.respond()
+    script.audio()
+    ducked = mode is not BargeIn.OFF
+    assert suspect(script) == ([do.Duck(12.0)] if ducked else [])
+    assert suspect(script) == []
+    assert clear(script) == ([do.Duck(0.0)] if ducked else [])
+    assert clear(script) == []
+    assert script.state is State.SPEAKING, "a false suspicion interrupts nothing"
+
+
+def test_without_an_answer_there_is_nothing_to_duck() -> None:
+    script = Script(barge_in=BargeIn.SPEECH)
+    assert suspect(script) == []
+    script.ask()
+    assert suspect(script) == []
+    assert clear(script) == []
+
+
+def test_an_interrupted_answer_stops_before_ducking_ends() -> None:
+    script = Script(barge_in=BargeIn.SPEECH)
+    script.ask()
+    script.respond()
+    script.audio()
+    suspect(script)
+    commands = script.speak()
+    assert commands.index(do.StopPlayback()) < commands.index(do.Duck(0.0))
+    assert clear(script) == []
+
+
+def test_the_next_answer_is_as_loud_as_ever() -> None:
+    script = Script()
+    script.ask()
+    script.respond()
+    script.audio()
+    suspect(script)
+    script.done()
+    assert do.Duck(0.0) in script.heard()

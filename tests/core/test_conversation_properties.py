@@ -65,6 +65,7 @@ class House(RuleBasedStateMachine):
         self.owner = TurnId(0)
         self.create_owner = TurnId(0)
         self.ringing: set[AlertId] = set()
+        self.ducked = 0.0
 
     def send(self, event: Event) -> None:
         for command in self.conversation.handle(event):
@@ -109,6 +110,9 @@ class House(RuleBasedStateMachine):
                 assert turn == self.open_turn
                 assert (turn, call) not in self.ran, "a call runs twice"
                 self.ran.add((turn, call))
+            case do.Duck(db):
+                assert db != self.ducked, "ducked twice"
+                self.ducked = db
             case do.StartAlert(alert):
                 assert self.open_turn == 0, "ringing into a conversation"
                 self.ringing.add(alert)
@@ -140,6 +144,10 @@ class House(RuleBasedStateMachine):
     @rule(reason=st.sampled_from(StopReason))
     def speech_stops(self, reason: StopReason) -> None:
         self.send(ev.SpeechStopped(self.at, 9000, 8000, reason))
+
+    @rule(suspected=st.booleans())
+    def suspicion(self, suspected: bool) -> None:
+        self.send(ev.BargeInSuspected(self.at) if suspected else ev.BargeInCleared(self.at))
 
     @rule()
     def text(self) -> None:
@@ -279,6 +287,10 @@ class House(RuleBasedStateMachine):
     def every_state_but_idle_has_a_deadline(self) -> None:
         if self.conversation.state is not State.IDLE:
             assert self.conversation.deadline is not None
+
+    @invariant()
+    def only_an_answer_is_ducked(self) -> None:
+        assert not self.ducked or self.conversation.state is State.SPEAKING
 
     @invariant()
     def a_turn_is_open_exactly_while_the_state_says_so(self) -> None:

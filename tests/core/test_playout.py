@@ -273,3 +273,54 @@ def test_volume_changes_without_a_click() -> None:
     second = playout.pull(480)
     assert samples(second)[-1] == 2_500
     assert largest_step(first, second, playout.pull(1040), playout.pull(200)) < 200
+
+
+# --- ducking ---------------------------------------------------------------------------------------------------------
+
+
+def test_ducking_makes_the_answer_softer_without_a_click_and_brings_it_back() -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, 48_000))
+    playout.pull(480)
+    playout.duck(20.0)
+    down = samples(playout.pull(960))
+    assert down[479] == down[-1] == 1000  # after 20 ms
+    assert 0 < max(np.abs(np.diff([10_000, *down]))) <= 20
+    playout.duck(0.0)
+    up = samples(playout.pull(6480))
+    assert max(np.abs(np.diff([1000, *up]))) <= 2
+    assert up[5998] < 10_000 == up[6000]  # after 250 ms
+    assert playout.played(A) == 480 + 960 + 6480
+
+
+def test_ducking_leaves_earcons_alone() -> None:
+    playout = Playout()
+    playout.duck(20.0)
+    playout.pull(960)
+    playout.append(A, steady(1000, 4800))
+    playout.play_effect("beep", steady(5000, 4800))
+    assert samples(playout.pull(480)) == [5100] * 480
+
+
+@pytest.mark.parametrize("end", ["stop", "run dry"])
+def test_an_answer_that_ends_while_it_is_ducked_does_not_get_louder_first(end: str) -> None:
+    playout = Playout()
+    playout.duck(20.0)
+    playout.pull(960)
+    playout.append(A, steady(10_000, 960 if end == "run dry" else 4800))
+    assert samples(playout.pull(960))[-1] == 1000
+    if end == "stop":
+        playout.stop()
+    tail = samples(playout.pull(480))
+    assert 900 <= tail[0] <= 1000
+    assert tail == sorted(tail, reverse=True)
+    assert tail[-1] == 0
+
+
+def test_a_suspicion_that_changes_halfway_goes_on_from_where_it_is() -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, 48_000))
+    playout.duck(20.0)
+    halfway = samples(playout.pull(240))[-1]
+    playout.duck(0.0)
+    assert abs(samples(playout.pull(1))[0] - halfway) <= 20
