@@ -47,9 +47,9 @@ def test_help_loads_nothing_heavy() -> None:
 def test_every_command_has_help_and_a_module() -> None:
     parser = build_parser()
     [commands] = [action for action in parser._actions if action.dest == "command"]
-    names = {"run", "ask", "check-config", "devices", "tools", "cost", "turns", "serve", "demo"}
+    names = {"run", "ask", "check-config", "devices", "tools", "cost", "turns", "serve", "demo", "wake"}
     assert set(commands.choices or ()) == names
-    more = {"ask": ["x"], "tools": ["list"]}
+    more = {"ask": ["x"], "tools": ["list"], "wake": ["history"]}
     for arguments in ([name, *more.get(name, [])] for name in names):
         options = parser.parse_args(arguments)
         assert (Path(__file__).parents[1] / "assistant" / "cli" / f"{options.module}.py").exists()
