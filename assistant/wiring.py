@@ -164,11 +164,7 @@ def _turn_detection(config: Config) -> TurnDetection | None:
 def tool_specs(config: Config, tools: ToolRegistry, persona: str = "") -> list[dict[str, Any]]:
     """What the model may call as this persona. The codec leaves out what only our own server understands."""
     allowed = config.personas[persona].tools if persona else None
-    specs = [
-        tool.spec(offline=True)
-        for tool in tools.tools.values()
-        if allowed is None or tool.name in allowed or tool.plugin in allowed
-    ]
+    specs = tools.specs(offline=True, allowed=allowed)
     if config.follow_up.mode != "never":
         specs.append(END_CONVERSATION_SPEC)
     return specs

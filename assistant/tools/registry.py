@@ -220,12 +220,13 @@ class ToolRegistry:
             tool.options.tier, *(tier for pattern, tier in self._tiers.items() if fnmatchcase(tool.name, pattern))
         )
 
-    def specs(self, offline: bool) -> list[dict[str, Any]]:
-        """The tools for ``session.update``. ``offline``: with ``x-offline``, for the embedded server only.
+    def specs(self, offline: bool, allowed: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The tools for ``session.update``. With tools that need consent come those by which the user gives it.
 
-        With tools that need consent come those by which the user gives it.
+        offline: with ``x-offline``, for the embedded server only.
+        allowed: only these, by name or by plugin; None means all.
         """
-        tools = list(self.tools.values())
+        tools = [t for t in self.tools.values() if allowed is None or t.name in allowed or t.plugin in allowed]
         tiers = {self.tier(tool) for tool in tools}
         if tiers & {"confirm", "pin"}:
             tools += [tool for name, tool in CONSENT_TOOLS.items() if name != ENTER_PIN or "pin" in tiers]

@@ -284,12 +284,14 @@ def test_the_consent_tools_are_offered_when_they_are_needed() -> None:
     def harmless() -> None:
         """Do."""
 
-    def names(registry: ToolRegistry) -> set[str]:
-        return {spec["name"] for spec in registry.specs(offline=True)} & CONSENT_TOOLS.keys()
+    def names(registry: ToolRegistry, allowed: tuple[str, ...] | None = None) -> set[str]:
+        return {spec["name"] for spec in registry.specs(offline=True, allowed=allowed)} & CONSENT_TOOLS.keys()
 
     assert names(registry_of(harmless)) == set()
     assert names(registry_of(harmless, tiers={"harmless": "confirm"})) == {CONFIRM, DECLINE}
     assert names(registry_of(*Door().tools)) == {CONFIRM, DECLINE, ENTER_PIN}
+    assert names(registry_of(*Door().tools), ("open_door",)) == {CONFIRM, DECLINE}
+    assert names(registry_of(*Door().tools), ()) == set()
 
 
 def test_a_plugin_cannot_offer_a_consent_tool() -> None:
