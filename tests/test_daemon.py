@@ -18,7 +18,7 @@ import pytest
 from assistant.audio.resample import StreamResampler
 from assistant.testing.scripted_server import Peer, ScriptedServer
 from assistant.types import MIC_RATE, SPEAKER_RATE
-from tests.house import House, read_wav, room
+from tests.house import CONFIG, House, read_wav, room
 
 pytestmark = pytest.mark.daemon
 
@@ -101,13 +101,16 @@ def test_one_breath_loses_no_sample_and_nothing_leaves_before_the_wake_word(tmp_
         assert 0.9 < np.count_nonzero(np.abs(heard) > 100) / SPEAKER_RATE < 1.1
 
 
-def test_a_wake_word_without_a_request_makes_no_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("connect", ["after_speech", "wake"])
+def test_a_wake_word_without_a_request_sends_no_audio(tmp_path: Path, connect: str) -> None:
+    config = CONFIG.replace("session: {{", f"session: {{{{connect: {connect}, ")
     more = "endpointing: {no_speech_timeout_s: 1}"
-    with serving(answer_everything) as server, House(tmp_path, base(server), more) as house:
+    with serving(answer_everything) as server, House(tmp_path, base(server), more, config) as house:
         house.start(room(1.0, "hey jarvis", 3.0, "turn on the light", 1.0))
         assert house.end() == 0, house.log
         assert outcomes(house) == ["no_speech"]
-        assert server.requests == []
+        assert len(server.requests) == (0 if connect == "after_speech" else 1)
+        assert all(peer.audio == b"" for peer in server.peers)
         assert house.entries("uplink")[-1]["sent_bytes"] == 0
 
 
