@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +71,7 @@ class Bench:
     def __init__(self, config: Config) -> None:
         self._detector: WakeWordDetector = wiring.wake_words(config)
         self._gate: WakeGate = wiring.wake_gate(config)
+        self._before, self._after = _room(LEAD_IN_S, 1), _room(TAIL_S, 2)
 
     def hear(self, path: Path, gain_db: float) -> Trial:
         """Hear one recording after a quiet room. Raises HearthError if it cannot be read."""
@@ -76,7 +79,7 @@ class Bench:
         self._gate.reset()
         recording = read_sound(path, gain_db)
         recording += bytes(-len(recording) % FRAME_BYTES)
-        pcm = _room(LEAD_IN_S, 1) + recording + _room(TAIL_S, 2)
+        pcm = self._before + recording + self._after
         peak, first = 0.0, None
         for number in range(len(pcm) // FRAME_BYTES):
             scores = self._detector.process(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
@@ -91,10 +94,8 @@ class Bench:
 
 def _room(seconds: float, seed: int) -> bytes:
     """The faintest noise that 16 bits can hold."""
-    import numpy as np
-
-    noise = np.random.default_rng(seed).normal(0, 1, round(seconds * MIC_RATE))
-    return np.rint(noise).astype("<i2").tobytes()
+    chance = random.Random(seed)
+    return array("h", (round(chance.gauss(0, 1)) for _ in range(round(seconds * MIC_RATE)))).tobytes()
 
 
 def _eval(config: Config, options: argparse.Namespace) -> int:
@@ -123,7 +124,7 @@ def _eval(config: Config, options: argparse.Namespace) -> int:
         totals = {"total": len(trials), "detected": detected, "recall": recall, "unreadable": unreadable}
         say(json.dumps({"files": report, **totals}, ensure_ascii=False, indent=2))
     else:
-        words = ", ".join(f"{word_.model} at {word_.threshold:g}" for word_ in config.wake.words)
+        words = ", ".join(f"{word.model} at {word.threshold:g}" for word in config.wake.words)
         say(f"{detected} of {len(trials)} detected ({words})")
     return EXIT_FAILURE if unreadable else EXIT_OK
 
