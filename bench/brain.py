@@ -132,7 +132,7 @@ FOREIGN = [
     "we have five minutes left",
     "maybe later",
 ]
-ESPEAK_VOICES = ["en-us", "en-us+f3", "en-gb-x-rp"]
+ESPEAK_VOICES = ["en-us", "en-gb-x-rp"]
 FLITE_VOICES = ["slt"]
 
 
@@ -185,7 +185,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.voices:
         flite = [f"flite:{name}" for name in FLITE_VOICES] if shutil.which("flite") else []
-        options.voices = ESPEAK_VOICES + flite
+        options.voices = ESPEAK_VOICES + (flite or ["en-us+f3"])
     return options
 
 
@@ -343,32 +343,44 @@ async def _configure(socket: ClientConnection, turn_detection: Mapping[str, Any]
 
 
 async def _turn(socket: ClientConnection, samples: Samples, commit: bool) -> float:
+    """One command and its answer; seconds from the last sample of speech to the first audio that comes back."""
     pcm = np.frombuffer(in_room(samples, 30.0, 1), dtype="<i2")
     pcm24 = soxr.resample(pcm.astype(np.float32), RATE, 24_000).astype("<i2").tobytes()
     end = len(pcm24) - 24_000  # half a second of room follows the speech
+    async with asyncio.TaskGroup() as tasks:
+        answered = tasks.create_task(_answer(socket))
+        spoken_at = await _speak(socket, pcm24[:end] if commit else pcm24 + pcm24[end:] * 2, end)
+        if commit:
+            await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
+            await socket.send(json.dumps({"type": "response.create"}))
+    return answered.result() - spoken_at
+
+
+async def _speak(socket: ClientConnection, pcm: bytes, end: int) -> float:
+    """Send audio in real time; gives the moment at which byte ``end`` had been sent."""
     loop = asyncio.get_running_loop()
-    spoken_at = 0.0
     started = loop.time()
-    tail = b"" if commit else bytes(48_000)
-    for index, start in enumerate(range(0, len(pcm24) + len(tail), 960)):
+    for index, start in enumerate(range(0, len(pcm), 960)):
         await asyncio.sleep(max(0.0, started + index * 0.02 - loop.time()))
-        chunk = (pcm24 + tail)[start : start + 960]
-        await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(chunk).decode()}))
-        if start >= end and not spoken_at:
-            spoken_at = loop.time()
-            if commit:
-                break
-    if commit:
-        await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
-        await socket.send(json.dumps({"type": "response.create"}))
-    call = (await _until(socket, "response.done"))["response"]["output"][0]
-    output = {"type": "function_call_output", "call_id": call["call_id"], "output": json.dumps({"say": "All right."})}
-    await socket.send(json.dumps({"type": "conversation.item.create", "item": output}))
-    await socket.send(json.dumps({"type": "response.create"}))
-    await _until(socket, "response.output_audio.delta")
-    took = loop.time() - spoken_at
-    await _until(socket, "response.done")
-    return took
+        audio = base64.b64encode(pcm[start : start + 960]).decode()
+        await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+    return started + end / 48_000
+
+
+async def _answer(socket: ClientConnection) -> float:
+    """Answer tool calls until a spoken reply is complete; gives the moment of its first audio."""
+    heard_at = 0.0
+    while True:
+        event = json.loads(await socket.recv())
+        if event["type"] == "response.output_audio.delta" and not heard_at:
+            heard_at = asyncio.get_running_loop().time()
+        if event["type"] == "response.done":
+            calls = [item for item in event["response"]["output"] if item["type"] == "function_call"]
+            if not calls:
+                return heard_at
+            output = {"type": "function_call_output", "call_id": calls[0]["call_id"], "output": '{"say": "All right."}'}
+            await socket.send(json.dumps({"type": "conversation.item.create", "item": output}))
+            await socket.send(json.dumps({"type": "response.create"}))
 
 
 async def _until(socket: ClientConnection, event_type: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Decoder:
             self._decoder.start_utt()
 
     def feed(self, pcm: bytes) -> None:
-        if not self._active:
+        if not self._active or not pcm:  # an empty buffer is an IndexError to pocketsphinx
             return
         if self._warm:
             self._decoder.process_raw(pcm)

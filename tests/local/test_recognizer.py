@@ -117,6 +117,7 @@ def test_silence_is_an_empty_transcript() -> None:
             await hear(recognizer, KNOWN[0])
             utterance = recognizer.begin()
             utterance.feed(bytes(3200))
+            utterance.feed(b"")
             return await utterance.finish()
 
     assert asyncio.run(main()) == Transcript("", rejected=False)
