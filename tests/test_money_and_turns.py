@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from assistant.cli.turns import quantile, spans, table, waterfall
+from assistant.config import Config, parse
 from assistant.core.pricing import NANOS, Nanos, Tokens
-from assistant.core.traces import EDGES
+from assistant.core.traces import EDGES, SPANS
 from assistant.ledger import Entry, open_ledger
 from assistant.testing.scripted_server import Peer
 from assistant.turnlog import VERSION, TurnLog
@@ -224,6 +226,28 @@ def test_turns_by_the_command(tmp_path: Path) -> None:
     missing = run_command("turns", "7", "--config", file, folder=tmp_path)
     assert missing.returncode == 1
     assert "there is no turn 7" in missing.stderr
+
+
+# --- what the pages say ----------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"^```yaml\n(.*?)^```$", (DOCS / "money.md").read_text("utf-8"), re.M | re.S)
+)
+def test_the_examples_of_money_load(example: str) -> None:
+    assert parse(example, Path("/etc/hearth/config.yaml")) != Config()
+
+
+def test_the_page_about_turns_names_every_moment_and_span() -> None:
+    page = (DOCS / "turns.md").read_text("utf-8")
+    listed = page[page.index("The moments of a turn") :]
+    assert tuple(re.findall(r"`([a-z_]+)`", listed)[: len(EDGES)]) == EDGES
+    assert re.findall(r"^\| ([a-z -]+ → [a-z -]+) \|", page, re.M) == [name.replace("->", "→") for name in SPANS]
+    head, legend = list(table([]))
+    assert head in page
+    assert legend in page
 
 
 # --- a running daemon ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import stat
@@ -73,6 +74,26 @@ def test_processes_take_turns(tmp_path: Path) -> None:
         kept = [number for number in turns(log) if first <= number < first + 1000]
         assert kept == list(range(first + 100 - len(kept), first + 100)), "the newest of each, in order"
     assert len(turns(log)) > 20
+
+
+def test_a_file_that_was_replaced_while_we_waited_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = TurnLog(tmp_path / "turns.jsonl")
+    log.append(record(1))
+    lock, waits = fcntl.flock, [True]
+
+    def slow_lock(file: int, how: int) -> None:
+        if waits:
+            waits.clear()
+            new = tmp_path / "new"
+            new.write_text(json.dumps(record(2)) + "\n")
+            new.replace(log.path)
+        lock(file, how)
+
+    monkeypatch.setattr("assistant.turnlog.fcntl.flock", slow_lock)
+    log.append(record(3))
+    assert turns(log) == [2, 3]
 
 
 def one_turn(recorder: TurnRecorder) -> None:

@@ -43,6 +43,7 @@ SPANS: Final = {
     "first audio -> first sample": ("first_audio", "first_sample"),
     "last voiced -> first sample": ("last_voiced", "first_sample"),
     "wake -> session ready": ("wake", "session_ready"),
+    "barge-in -> silence": ("barge_in", "playback_end"),
 }
 """The spans that are worth watching, by what people call them."""
 
@@ -117,7 +118,7 @@ class TurnTrace:
     """One turn. All times are ms from its beginning: the wake word if there was one, else whatever began it.
 
     began_at: that moment on the event loop's clock, in seconds.
-    trigger: wake, follow_up, barge_in (without a wake word) or text.
+    trigger: wake, follow_up, barge_in (without a wake word), text, or announcement (nobody asked).
     edges: every name of EDGES; None where it did not happen.
     warm: the session was open already.
     sent_ms: audio sent for the utterance. tokens: None if the server told none.
@@ -143,9 +144,9 @@ class TurnTrace:
 
 
 def span_of(edges: Mapping[str, float | None], name: str) -> float | None:
-    """One of SPANS in ms out of the edges of a turn."""
+    """One of SPANS in ms out of the edges of a turn; None if it did not happen, or not in this order."""
     begin, end = (edges.get(edge) for edge in SPANS[name])
-    return None if begin is None or end is None else end - begin
+    return None if begin is None or end is None or end < begin else end - begin
 
 
 @dataclass(slots=True)
@@ -335,7 +336,8 @@ class TraceBuilder:
         began_by = self._before
         cause = began_by.get("name")
         began_at = began_by["at"] if cause in ("woken", "speech_started", "text_submitted") else at
-        turn = self._turn = _Turn(number, began_at, "text", warm=self._ready)
+        trigger = "text" if cause == "text_submitted" else "announcement"
+        turn = self._turn = _Turn(number, began_at, trigger, warm=self._ready)
         match began_by:
             case {"name": "woken", "word": word}:
                 turn.trigger, turn.word = "wake", word

@@ -114,6 +114,7 @@ def test_a_question_with_a_tool() -> None:
         "first audio -> first sample": 20,
         "last voiced -> first sample": 1220,
         "wake -> session ready": 900,
+        "barge-in -> silence": None,
     }
     [tool] = trace.tools
     assert (tool.name, tool.at, tool.ms, tool.status) == ("weather", 2300, 199.5, "ok")
@@ -163,7 +164,7 @@ def test_an_interrupted_turn_waits_for_its_response_and_its_playback() -> None:
     [trace] = traces_of([*entries, *barge_in, stopped, *done])
     assert (trace.turn, trace.outcome) == (1, "interrupted")
     assert trace.edges["barge_in"] == 3000
-    assert trace.edges["playback_end"] == 3050
+    assert trace.span("barge-in -> silence") == 50
     assert trace.edges["response_done"] == 3100
     assert trace.tokens is not None and trace.tokens.audio_out == 4, "of both responses"
     builder = TraceBuilder()
@@ -223,6 +224,17 @@ def test_a_follow_up_begins_with_its_speech() -> None:
     ]
     [trace] = traces_of(entries)
     assert (trace.trigger, trace.detail, trace.edges["end"]) == ("follow_up", "no answer in time", 6000)
+
+
+def test_an_announcement_is_a_turn_that_nobody_began() -> None:
+    entries = [
+        event(1.0, "playback_stopped", item="of the turn before", played_ms=1, interrupted=False),
+        command(1.0, "begin_turn", turn=1),
+        command(5.0, "end_turn", turn=1, outcome="answered", detail=""),
+        state(5.0, "idle"),
+    ]
+    [trace] = traces_of(entries)
+    assert trace.trigger == "announcement"
 
 
 def test_a_session_opened_on_a_hint_is_older_than_the_turn() -> None:
