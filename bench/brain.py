@@ -361,7 +361,7 @@ async def _speak(socket: ClientConnection, pcm: bytes, end: int) -> float:
     loop = asyncio.get_running_loop()
     started = loop.time()
     for index, start in enumerate(range(0, len(pcm), 960)):
-        await asyncio.sleep(max(0.0, started + index * 0.02 - loop.time()))
+        await asyncio.sleep(max(0.0, started + (index + 1) * 0.02 - loop.time()))
         audio = base64.b64encode(pcm[start : start + 960]).decode()
         await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
     return started + end / 48_000
