@@ -44,7 +44,7 @@ DIRECTIONS = {
     "assembly": "records wiring brains engine alerts journal tools realtime audio core config types errors",
     "daemon": "assembly wiring engine journal adapters audio core config types errors",
     # Programs around it.
-    "testing": "tools plugin audio realtime core types errors",
+    "testing": "local tools plugin audio realtime core types errors",
     "demo": "local audio core config types errors",
     "cli": "ledger turnlog demo daemon assembly wiring engine alerts journal logs "
     "local tools plugin adapters audio realtime core config types errors",

@@ -60,6 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     call.add_argument("--yes", action="store_true", help="run it although it would ask for a yes or the PIN")
     call.add_argument("--json", dest="arguments", default="{}", metavar="JSON", help="its arguments (default: {})")
 
+    new = _command(actions, "new", "write a plugin to begin with, and its test", module="tools")
+    new.add_argument("name", help="its name, such as my_lamp")
+    new.add_argument("--folder", type=Path, default=Path("plugins"), help="where it goes (default: plugins)")
+    _command(actions, "check", "look for what could be better in plugins and their sentences", module="tools")
     calls = _command(actions, "log", "show which tools were called, and how that ended", module="tools")
     calls.add_argument("--last", type=int, default=20, metavar="N", help="how many calls (default: 20)")
     calls.add_argument("--json", action="store_true", help="print JSON lines")

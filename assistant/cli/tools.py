@@ -11,6 +11,8 @@ from pathlib import Path
 
 from assistant import wiring
 from assistant.cli.common import complain, load_config, run_async, say
+from assistant.cli.tools_check import review
+from assistant.cli.tools_new import write_plugin
 from assistant.config import Config
 from assistant.errors import EXIT_FAILURE, EXIT_OK
 from assistant.tools.audit import read_calls
@@ -18,9 +20,13 @@ from assistant.tools.registry import ToolRegistry
 
 
 def main(options: argparse.Namespace) -> int:
-    config = load_config(options, log_level="critical" if options.action == "list" else "warning")
+    if options.action == "new":
+        return _new(options.name, options.folder)
+    config = load_config(options, log_level="critical" if options.action in ("list", "check") else "warning")
     if options.action == "list":
         return _list(wiring.tool_registry(config, None), as_json=options.json)
+    if options.action == "check":
+        return _check(wiring.tool_registry(config, None))
     if options.action == "log":
         return _show_log(wiring.audit_file(config), options.last, as_json=options.json)
     return run_async(_call(config, options.name, options.arguments, by_owner=options.yes))
@@ -46,6 +52,22 @@ def _list(registry: ToolRegistry, *, as_json: bool) -> int:
     for line in registry.unknown:
         say(f"warning: {line}")
     return EXIT_OK
+
+
+def _new(name: str, folder: Path) -> int:
+    plugin, test = write_plugin(name, folder)
+    say(f"wrote {plugin} and {test}")
+    say(f"next: add {folder} to tools.folders in config.yaml; run the test with: pytest {test}")
+    return EXIT_OK
+
+
+def _check(registry: ToolRegistry) -> int:
+    findings = review(registry)
+    for finding in findings:
+        say(f"{'problem' if finding.serious else 'advice'}: {finding.text}")
+    if not findings:
+        say(f"{len(registry.tools)} tools of {len(registry.plugins)} plugins: nothing to complain about")
+    return EXIT_FAILURE if any(finding.serious for finding in findings) else EXIT_OK
 
 
 def _show_log(file: Path, last: int, *, as_json: bool) -> int:

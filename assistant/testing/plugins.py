@@ -18,13 +18,17 @@ import heapq
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final, TypeVar
 
 from assistant.errors import ToolError
+from assistant.local.brain import Brain, CallTool, ToolAnswered
+from assistant.local.brain import Said as Request
+from assistant.local.brain import Say as Answer
+from assistant.local.skills import read_tools
 from assistant.plugin import Plugin
 from assistant.tools import loading
 from assistant.tools.consent import CONFIRM, ENTER_PIN, Consent
@@ -127,6 +131,15 @@ class RecordingRinger:
             sound.on_dismissed()
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of a sentence: the spoken answer, and the tool that was called, if any."""
+
+    answer: str
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
 class InlineThreads:
     """Runs ``Context.in_thread`` at once on the event loop, so that a test is the same each time."""
 
@@ -199,6 +212,23 @@ class PluginHarness:
         if outcome.status in ("crashed", "timeout"):
             raise AssertionError(result["error"])
         raise ToolError(result["error"])
+
+    async def say(self, text: str) -> Said:
+        """Say a sentence, as the offline brain understands it: it calls the tool, if any, and speaks the answer.
+
+        Each is a turn, so ``say("yes")`` answers the question of the one before. AssertionError if a sentence of the
+        plugin cannot work, or if the tool crashed or took too long.
+        """
+        skills = read_tools(self.registry.specs(offline=True))
+        assert not skills.problems, skills.problems
+        brain = Brain(skills)
+        decision = brain.decide(Request(text, typed=True))
+        if not isinstance(decision, CallTool):
+            return Said(decision.text if isinstance(decision, Answer) else "")
+        outcome = await self.outcome(decision.tool, json.dumps(dict(decision.arguments)))
+        assert outcome.status not in ("crashed", "timeout"), outcome.output
+        answer = ToolAnswered(decision.tool, decision.arguments, outcome.output, decision.spoken)
+        return Said(brain.spoken_answer(answer), decision.tool, dict(decision.arguments))
 
     async def outcome(self, tool: str, arguments_json: str) -> ToolOutcome:
         """Call a tool with arguments as text, and give the whole outcome."""
