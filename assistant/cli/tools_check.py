@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from assistant.local.skills import Skills, example, read_tools
+from assistant.local.samples import samples
+from assistant.local.skills import Skills, read_tools
 from assistant.local.understanding import ToolWanted, Understanding
 from assistant.tools.consent import CONSENT_TOOLS
 from assistant.tools.registry import PluginStatus, ToolRegistry
@@ -75,10 +76,12 @@ def _clashes(skills: Skills, registry: ToolRegistry) -> Iterator[str]:
     owners = {**{name: tool.plugin for name, tool in registry.tools.items()}, **dict.fromkeys(CONSENT_TOOLS, "consent")}
     for skill in skills.skills:
         for template in skill.templates:
-            sentence = example(skill, template)
-            meaning = understanding.understand(sentence)
-            if isinstance(meaning, ToolWanted) and meaning.tool != skill.name:
+            for sentence in samples(skill, template):
+                meaning = understanding.understand(sentence)
+                if not isinstance(meaning, ToolWanted) or meaning.tool == skill.name:
+                    continue
                 yield (
                     f'"{sentence}" of tool {skill.name} ({owners[skill.name]}) is understood as {meaning.tool} '
                     f"({owners[meaning.tool]}): change one of the two"
                 )
+                break

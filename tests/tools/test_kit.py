@@ -13,6 +13,8 @@ import pytest
 from assistant.cli.tools_check import review
 from assistant.cli.tools_new import write_plugin
 from assistant.errors import HearthError
+from assistant.local.samples import samples
+from assistant.local.skills import read_tools
 from assistant.plugin import tool
 from assistant.testing.plugins import PluginHarness
 from assistant.tools.loading import bundled_plugins_folder, from_object
@@ -135,3 +137,14 @@ def test_the_log_is_shown_and_a_yes_can_be_typed(tmp_path: Path) -> None:
     listed = run_command("tools", "list", folder=tmp_path).stdout
     assert "[confirm] Tell today's date" in listed
     assert any(line.split() == ["set_timer", "[deny]"] for line in listed.splitlines())
+
+
+def test_samples_cover_every_alternative() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "x": {"type": "string"}}, "required": []}
+    sentence = "(set|start) [the] {n} minute[s] {x}"
+    spec = {"type": "function", "name": "a", "parameters": schema, "x-offline": {"sentences": [sentence]}}
+    (skill,) = read_tools([spec]).skills
+    assert set(samples(skill, skill.templates[0])) == {
+        f"{verb} {the}5 minute{s} something" for verb in ("set", "start") for the in ("the ", "") for s in ("s", "")
+    }
+    assert len(samples(skill, skill.templates[0], limit=3)) == 3
