@@ -15,6 +15,7 @@ from assistant.alerts import AlertBoard
 from assistant.audio.hearing import Hearing
 from assistant.audio.player import Player
 from assistant.audio.ports import Speaker
+from assistant.audio.reference import ReferenceBuffer
 from assistant.brains import Brains
 from assistant.config import Config
 from assistant.core.conversation import Conversation
@@ -46,7 +47,9 @@ class Assistant:
         self._runner = wiring.tool_runner(config, self.tools)
         self._phrases = wiring.phrasebook(config)
         self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)
-        self.player = Player(speaker, lambda event: self.engine.playback(event), loop)
+        self.reference = ReferenceBuffer()
+        """What the speaker plays, for whoever cancels its echo."""
+        self.player = Player(speaker, lambda event: self.engine.playback(event), loop, self.reference)
         self.player.set_volume(config.audio.output.volume / 100)
         self.engine = Engine(
             Conversation(wiring.conversation_settings(config, self.tools)),

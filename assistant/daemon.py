@@ -73,7 +73,9 @@ class Daemon:
         """
         began = self._loop.time()
         with self._signals():
-            analyzer = asyncio.ensure_future(asyncio.to_thread(wiring.analyzer, self._config))
+            analyzer = asyncio.ensure_future(
+                asyncio.to_thread(wiring.analyzer, self._config, self._assistant.reference)
+            )
             try:
                 async with self._assistant.running(), asyncio.TaskGroup() as group:
                     analysis = AnalysisThread(await analyzer, self._heard, self._deaf, self._loop)

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
+from assistant.audio import echo_report
 from assistant.audio.analysis import Analyzer
+from assistant.audio.echo import EchoPath
 from assistant.audio.hearing import Hearing
-from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
+from assistant.audio.ports import EchoCanceller, Microphone, Speaker, WakeWordDetector
+from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
@@ -26,7 +29,7 @@ from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
 from assistant.core.pricing import Price
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
-from assistant.errors import ConfigError
+from assistant.errors import ConfigError, ModelLoadError
 from assistant.journal import Journal
 from assistant.ledger.bookkeeper import Brain
 from assistant.ledger.budget import Caps
@@ -69,7 +72,8 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
     limits = [tool.options.time_limit_s or config.tools.time_limit_s for tool in tools.tools.values()]
     session, endpointing = config.session, config.endpointing
     return ConversationSettings(
-        barge_in=BargeIn(config.barge_in.mode),
+        barge_in=barge_in(config),
+        duck_db=config.barge_in.duck_db,
         follow_up=FollowUp(config.follow_up.mode),
         follow_up_window=config.follow_up.window_s,
         no_speech_timeout=endpointing.no_speech_timeout_s,
@@ -83,6 +87,16 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         personas=personas(config),
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
+
+
+def barge_in(config: Config) -> BargeIn:
+    """What may interrupt an answer. ``auto`` is half-duplex until the echo test was passed on these devices."""
+    if config.barge_in.mode != "auto":
+        return BargeIn(config.barge_in.mode)
+    audio, report = config.audio, echo_report.load(config.state_folder)
+    covered = report is not None and report.covers(audio.input.device, audio.output.device, audio.output.volume)
+    passed = covered and report is not None and report.passed
+    return BargeIn.SPEECH if passed and config.echo.canceller != "off" else BargeIn.WAKE_WORD
 
 
 def endpointing_settings(config: Config) -> EndpointingSettings:
@@ -244,11 +258,35 @@ def _connect(config: Config) -> Connect:
     return Connect(config.session.connect)
 
 
-def analyzer(config: Config) -> Analyzer:
-    """The models that look at every frame. Takes some hundred milliseconds: call it on a thread."""
+def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyzer:
+    """The models that look at every frame. Takes some hundred milliseconds: call it on a thread.
+
+    reference: what the speaker plays, for echo cancellation.
+    """
     from assistant.adapters.webrtc_vad import WebRtcVad
 
-    return Analyzer(wake_words(config), WebRtcVad(config.vad.aggressiveness))
+    canceller = echo_canceller(config) if reference is not None else None
+    echo = EchoPath(canceller, reference) if canceller is not None and reference is not None else None
+    return Analyzer(wake_words(config), WebRtcVad(config.vad.aggressiveness), echo)
+
+
+def echo_canceller(config: Config) -> EchoCanceller | None:
+    """None if echo is not to be cancelled. Raises ModelLoadError if ``webrtc`` was asked for and cannot be loaded."""
+    from assistant.adapters.livekit_aec import WebRtcEchoCanceller
+
+    wanted, audio = config.echo.canceller, config.audio
+    files = any(
+        name == "none" or (name or "").startswith(WAV_PREFIX) for name in (audio.input.device, audio.output.device)
+    )
+    if wanted == "off" or (wanted == "auto" and files):
+        return None
+    try:
+        return WebRtcEchoCanceller(noise_suppression=config.echo.noise_suppression)
+    except ModelLoadError as error:
+        if wanted == "webrtc":
+            raise
+        log.warning("%s", error)
+        return None
 
 
 def wake_gate(config: Config) -> WakeGate:

@@ -37,7 +37,7 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
             path = (section_of(provider), "endpoint" if provider in ("azure", "azure_preview", "voice_live") else "url")
             yield path, "not encrypted: what people say and the key can be read on the way; use wss://"
     yield from _money(settings)
-    if settings.barge_in.mode == "speech":
+    if settings.barge_in.mode == "speech" and settings.echo.canceller == "off":
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
 
 

@@ -205,9 +205,23 @@ class Endpointing(Block):
 class BargeIn(Block):
     """What the user can do while the assistant speaks."""
 
-    mode: Literal["wake_word", "speech", "off"] = Field(default="wake_word", description="What interrupts an answer")
+    mode: Literal["auto", "wake_word", "speech", "off"] = Field(
+        default="auto", description="What interrupts an answer; auto = speech where the echo test was passed"
+    )
     speech_ms: int = Field(default=100, ge=20, le=1000, description="mode speech: speech that interrupts ...")
     speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
+    duck_db: float = Field(
+        default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"
+    )
+
+
+class Echo(Block):
+    """Taking the assistant's own voice out of the microphone."""
+
+    canceller: Literal["auto", "webrtc", "off"] = Field(
+        default="auto", description="auto = webrtc, unless microphone or speaker is a file"
+    )
+    noise_suppression: Switch = Field(default=False, description="Also remove steady noise from what is sent")
 
 
 class FollowUp(Block):
@@ -313,6 +327,7 @@ class Settings(Section):
     vad: Vad = Field(default_factory=Vad, description="Voice activity detection")
     endpointing: Endpointing = Field(default_factory=Endpointing, description="Begin and end of an utterance")
     barge_in: BargeIn = Field(default_factory=BargeIn, description="Interrupting an answer")
+    echo: Echo = Field(default_factory=Echo, description="Echo cancellation")
     follow_up: FollowUp = Field(default_factory=FollowUp, description="Going on without the wake word")
     tools: Tools = Field(default_factory=Tools, description="Tools and plugins")
     plugins: dict[str, dict[str, Any]] = Field(
