@@ -54,10 +54,26 @@ def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
     registry = ToolRegistry(tmp_path / "state")
     registry.load([folder], bundled=False, installed=False, settings=settings)
     assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
-        (name, PluginStatus.ENABLED, "") for name in ("blinds", "dice", "egg", "fridge")
+        (name, PluginStatus.ENABLED, "") for name in ("blinds", "dice", "door", "egg", "fridge", "lamps")
     ]
     assert registry.unknown == ()
-    assert all("x-offline" in spec for spec in registry.specs(offline=True))
+    assert {spec["name"] for spec in registry.specs(offline=True) if "x-offline" not in spec} == {"lamp_on"}
+
+
+def test_the_door_asks_first_and_the_lamps_have_names(folder: Path, tmp_path: Path) -> None:
+    async def main() -> list[str]:
+        said = []
+        async with PluginHarness(folder / "door.py", tmp_path / "door") as home:
+            said += [(await home.say(text)).answer for text in ("unlock the garage door", "yes")]
+        async with PluginHarness(folder / "lamps.py", tmp_path / "lamps") as home:
+            said.append((await home.say("switch on the reading lamp")).answer)
+        return said
+
+    assert asyncio.run(main()) == [
+        "Shall I unlock the garage door?",
+        "The garage door is unlocked.",
+        "The reading lamp is on.",
+    ]
 
 
 def test_the_tools_of_the_guide_do_what_it_says(folder: Path, tmp_path: Path) -> None:
@@ -74,9 +90,9 @@ def test_the_tests_of_the_guide_pass(folder: Path, tmp_path: Path) -> None:
     for file in folder.glob("test_*.py"):
         for name, function in inspect.getmembers(import_file(file), inspect.isfunction):
             if name.startswith("test_"):
-                function(tmp_path / "state")
+                function(tmp_path / name)
                 ran.append(name)
-    assert ran == ["test_an_egg"]
+    assert sorted(ran) == ["test_an_egg", "test_what_people_say"]
 
 
 def test_the_entry_point_of_the_guide_is_the_one_that_is_read() -> None:
