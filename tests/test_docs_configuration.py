@@ -46,6 +46,6 @@ def test_every_setting_that_is_named_exists() -> None:
         return found
 
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", PAGE))
-    credentials = {"openai_api_key", "azure_api_key", "custom_api_key"}
+    credentials = {"openai_api_key", "azure_api_key", "voice_live_api_key", "custom_api_key"}
     assert named - credentials <= names(Config())
     assert {"api_key_file", "api_key_env"} <= named
