@@ -49,7 +49,7 @@ def main() -> None:
     """Print the tables; ``--child`` is for the processes that are measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.wake", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--child", nargs=3, metavar=("SYSTEM", "WORDS", "FOLDER"), help=argparse.SUPPRESS)
-    child = parser.parse_args().child
+    child = parser.parse_known_args()[0].child
     if child is not None:
         _measure(child[0], child[1].split(","), Path(child[2]))
         return
