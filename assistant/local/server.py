@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 PATHS: Final = ("/v1/realtime", "/openai/v1/realtime")
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-MAX_SESSIONS: Final = 32
-"""Connections at once; more are answered with 503."""
+MAX_SESSIONS: Final = 16
+"""Connections at once; more are answered with 503. Each that has tools or sends audio has a decoder of about 27 MB."""
 
 _KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
 

@@ -25,6 +25,7 @@ from websockets.exceptions import InvalidStatus
 
 from assistant.errors import ConfigError, ConnectError
 from assistant.local import outbox
+from assistant.local import server as server_module
 from assistant.local.protocol import EventError, new_session, response_overrides
 from tests.local.client import client, run, server, spoken
 from tests.local.household import TOOLS, tool
@@ -78,6 +79,21 @@ def test_a_wrong_key_and_a_wrong_path_are_refused() -> None:
             assert await refused(f"{base}/v1/realtime", additional_headers={"Authorization": f"Basic {KEY}"}) == 401
             for path in ("/", "/v1", "/v1/realtime/x", "/openai/realtime", "/v1/chat/completions"):
                 assert await refused(f"{base}{path}?api-key={KEY}") == 404
+
+    run(main)
+
+
+def test_there_is_room_for_so_many_sessions_and_again_when_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MAX_SESSIONS", 1)
+
+    async def main() -> None:
+        async with server() as port:
+            url = f"ws://127.0.0.1:{port}/v1/realtime"
+            async with connect(url) as connection:
+                await receive(connection, "session.created")
+                assert await refused(url) == 503
+            async with connect(url) as connection:
+                await receive(connection, "session.created")
 
     run(main)
 
