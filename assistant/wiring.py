@@ -84,6 +84,7 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         keep_open=session.keep_open_s,
         context=session.context_s,
         server_turn_detection=session.turn_detection != "local",
+        server_stop_grace=_server_stop_grace(config),
         personas=personas(config),
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
@@ -110,6 +111,14 @@ def endpointing_settings(config: Config) -> EndpointingSettings:
         end_silence_ms=endpointing.end_silence_ms,
         max_utterance_ms=round(endpointing.max_utterance_s * 1000),
     )
+
+
+def _server_stop_grace(config: Config) -> float:
+    """Longer than the server's own patience: semantic VAD waits up to 2, 4 or 8 s for the rest of a sentence."""
+    session = config.session
+    if session.turn_detection != "semantic_vad":
+        return 3.0
+    return {"high": 3.0, "medium": 5.0, "auto": 5.0, "low": 9.0}[session.semantic_vad.eagerness]
 
 
 def personas(config: Config) -> dict[str, core_personas.Persona]:

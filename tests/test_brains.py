@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from websockets.http11 import Request
 
+from assistant import wiring
 from assistant.brains import Brains
 from assistant.config import Config, parse
 from assistant.core import events as ev
@@ -27,6 +28,7 @@ from assistant.realtime.dialects import Dialect
 from assistant.realtime.session import Endpoint, RealtimeSession
 from assistant.realtime.settings import SessionSettings
 from assistant.testing.scripted_server import Peer, ScriptedServer
+from assistant.tools.registry import ToolRegistry
 
 KEY = "very-secret-key"
 TOKEN = "very-secret-token"
@@ -240,3 +242,25 @@ def test_keyless_is_chosen_when_there_is_no_key(caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.INFO)
     Brains(config_of("provider: azure\nazure: {endpoint: 'https://r.openai.azure.com', deployment: rt}"), None)
     assert "azure: keyless sign-in with Microsoft Entra ID (credential: default)" in caplog.text
+
+
+# --- who ends the utterance ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("session", "server", "grace"),
+    [
+        ("turn_detection: local", False, 3.0),
+        ("turn_detection: server_vad", True, 3.0),
+        ("turn_detection: semantic_vad", True, 5.0),
+        ("turn_detection: semantic_vad, semantic_vad: {eagerness: low}", True, 9.0),
+    ],
+)
+def test_the_conversation_waits_for_a_server_that_ends_the_utterance(
+    session: str, server: bool, grace: float, tmp_path: Path
+) -> None:
+    config = config_of(f"session: {{{session}}}")
+    settings = wiring.conversation_settings(config, ToolRegistry(tmp_path))
+    assert (settings.server_turn_detection, settings.server_stop_grace) == (server, grace)
+    asked = wiring.session_settings(config, ToolRegistry(tmp_path)).turn_detection
+    assert (asked is not None) == server

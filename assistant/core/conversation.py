@@ -89,6 +89,8 @@ class ConversationSettings:
     """How long before its end a session is replaced, as soon as nobody talks."""
     retry_budget: float = 10.0
     server_turn_detection: bool = False
+    server_stop_grace: float = 3.0
+    """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
     duck_db: float = 15.0
     """How much softer an answer becomes while somebody seems to speak into it; 0 for not at all."""
     wake_earcon_delay: float | None = 0.35
@@ -97,9 +99,6 @@ class ConversationSettings:
 
 PLAYBACK_MARGIN = 10.0
 """How much later than computed the end of playback may come before the speaker counts as stuck."""
-
-SERVER_STOP_GRACE = 3.0
-"""How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
 
 CUT_OFF = '{"error": "the call was cut off; it was not carried out"}'
 
@@ -347,7 +346,7 @@ class Conversation:
             return
         if self._settings.server_turn_detection and event.reason is StopReason.SILENCE:
             turn.speech_stopped = True
-            self._timers[_Timer.STATE] = event.at + SERVER_STOP_GRACE
+            self._timers[_Timer.STATE] = event.at + self._settings.server_stop_grace
             self._out.append(do.Listen(Expect.NOTHING))
             return
         self._out.append(do.CloseUplink(turn.id))

@@ -5,6 +5,7 @@ Facts: status codes and error codes as documented by OpenAI and Azure, close cod
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -125,14 +126,15 @@ def from_exception(error: BaseException, where: str) -> Loss:
 def _from_status(error: InvalidStatus, where: str) -> Loss:
     status = error.response.status_code
     match status:
-        case 401 | 403:
-            return Loss(
-                Failure.AUTHENTICATION, f"{where}: HTTP {status}: the key or token is not accepted; check the secret"
-            )
+        case 401:
+            message = f"{where}: HTTP 401: the key or token is not accepted; check the secret{_request_id(error)}"
+            return Loss(Failure.AUTHENTICATION, message)
+        case 403:
+            message = f"{where}: HTTP 403: known, but not allowed; check the roles of the key or identity"
+            return Loss(Failure.AUTHENTICATION, message + _request_id(error))
         case 404 | 400:
-            return Loss(
-                Failure.REFUSED, f"{where}: HTTP {status}: no such model or deployment there; check address and model"
-            )
+            message = f"{where}: HTTP {status}: no such model or deployment there; check address and model"
+            return Loss(Failure.REFUSED, message + _request_id(error))
         case 429:
             return Loss(
                 Failure.RATE_LIMITED,
@@ -141,6 +143,15 @@ def _from_status(error: InvalidStatus, where: str) -> Loss:
             )
         case _:
             return Loss(Failure.CONNECT, f"{where}: HTTP {status} instead of a WebSocket")
+
+
+def _request_id(error: InvalidStatus) -> str:
+    """What the services' support asks for, if the answer has it."""
+    for name in ("apim-request-id", "x-request-id"):
+        value = error.response.headers.get(name, "")
+        if re.fullmatch(r"[\w-]{1,64}", value):
+            return f" ({name} {value})"
+    return ""
 
 
 def _retry_after(value: str | None, date: str | None) -> float | None:

@@ -125,6 +125,16 @@ def test_a_redirect_within_the_server_is_followed() -> None:
     assert server.requests[1].headers["api-key"] == "secret"
 
 
+def test_the_id_that_support_asks_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        headers = {"apim-request-id": "0a1b-2c3d", "x-other": "y"}
+        async with ScriptedServer(nobody, refuse=HTTPStatus.NOT_FOUND, refuse_headers=headers) as server:
+            await Talk(Endpoint(server.url)).session.run()
+
+    run(main())
+    assert "no such model or deployment there; check address and model (apim-request-id 0a1b-2c3d)" in caplog.text
+
+
 @pytest.mark.parametrize(("status", "told"), [(HTTPStatus.UNAUTHORIZED, 1), (HTTPStatus.FORBIDDEN, 0)])
 def test_who_gave_a_token_hears_that_it_was_refused(
     status: HTTPStatus, told: int, caplog: pytest.LogCaptureFixture
