@@ -48,6 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     ask.add_argument("--quiet", action="store_true", help="do not play the answer, only print it")
 
     _command(commands, "check-config", "check the configuration and print what is in force")
+    doctor = _command(commands, "doctor", "check this machine's microphone and speaker")
+    doctor.add_argument(
+        "--echo", action="store_true", required=True, help="play speech for 35 s: may speech interrupt an answer here?"
+    )
     devices = commands.add_parser("devices", help="list microphones and speakers")
     devices.set_defaults(module="devices")
 

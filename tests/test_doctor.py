@@ -1,0 +1,58 @@
+"""``assistant doctor --echo`` on the command line, with devices that are files or a private sound card."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from assistant.audio.echo_report import EchoReport, load
+from assistant.cli import doctor, run
+from tests.house import run_command
+from tests.vsound import virtual_sound
+
+REPORT = EchoReport("mic", None, 70, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
+
+
+def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.show(REPORT)
+    shown = capsys.readouterr().out
+    for part in ("80 ms", "-30 dBFS at volume 70", "35 dB", "0 times in 30 s", "speaking interrupts an answer"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"delay_ms": 600.0}, "wireless"),
+        ({"interruptions": 2}, "turn the volume down"),
+        ({"removed_db": 3.0}, "does the microphone hear this speaker"),
+    ],
+)
+def test_a_failure_says_what_to_do(changes: dict[str, float], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.show(dataclasses.replace(REPORT, passed=False, **changes))  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    assert "only the wake word interrupts" in shown
+    assert advice in shown
+
+
+def test_without_cancellation_there_is_nothing_to_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("echo: {canceller: off}")
+    assert run(["doctor", "--echo", "--config", str(tmp_path / "config.yaml")]) != 0
+    assert "echo.canceller is off" in capsys.readouterr().err
+
+
+@pytest.mark.sound
+def test_on_a_sound_card_whose_microphone_does_not_hear_the_speaker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_sound() as sound:
+        for name, value in sound.changed_env.items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / "config.yaml").write_text("state_dir: state")
+        result = run_command("doctor", "--echo", "--config", "config.yaml", folder=tmp_path, within=90)
+    # A null sink is digital silence: exactly what a muted microphone delivers.
+    assert result.returncode != 0
+    assert "the microphone delivers silence" in result.stderr
+    assert load(tmp_path / "state") is None
