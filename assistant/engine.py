@@ -256,7 +256,7 @@ class Engine:
 
     def _open_session(self, number: int, delay: float, persona: str) -> None:
         assert self._group is not None
-        session = self._sessions(number, persona, self.dispatch, self._usage)
+        session = self._sessions(number, persona, self.dispatch, lambda usage: self._usage(session, usage))
         self._session = session
         task = self._group.create_task(session.run(delay), name=f"session-{number}")
         self._session_tasks[number] = task
@@ -292,8 +292,9 @@ class Engine:
             messages_in=counters.messages_in,
         )
 
-    def _usage(self, usage: Mapping[str, Any]) -> None:
-        self.journal.note("usage", self._loop.time(), turn=self.conversation.turn, usage=dict(usage))
+    def _usage(self, session: RealtimeSession, usage: Mapping[str, Any]) -> None:
+        turn = self.conversation.turn
+        self.journal.note("usage", self._loop.time(), turn=turn, model=session.model, usage=dict(usage))
 
     # --- tools and playback -----------------------------------------------------------------------------------------
 

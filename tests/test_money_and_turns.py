@@ -291,6 +291,8 @@ def test_a_cap_ends_the_session_with_the_turn_and_refuses_the_next(tmp_path: Pat
         assert [turn["outcome"] for turn in turns] == ["answered", "failed"]
         assert turns[0]["tokens"]["audio_out"] == 1000
         edges = turns[0]["edges"]
+        [ready] = house.entries("session_ready")
+        assert ready["connected_at"] <= ready["created_at"] <= ready["at"]
         order = ("wake", "last_voiced", "commit", "response_created", "first_audio", "first_sample", "end")
         times = [edges[edge] for edge in order]
         assert None not in times

@@ -24,6 +24,8 @@ DAY_S: Final = 86_400
 _LABELS: Final = {
     "wake": "wake word heard",
     "session_open": "connecting",
+    "socket_open": "connected",
+    "session_created": "session made",
     "session_ready": "session ready",
     "speech_started": "speech heard",
     "uplink_open": "audio is sent",

@@ -47,7 +47,7 @@ def _money(settings: Settings) -> Iterator[Finding]:
     for name in ("daily_cap", "monthly_cap"):
         if unpriced and getattr(settings.money, name) is not None:
             missing = models[unpriced[0]] or f"the model of provider {unpriced[0]}"
-            yield ("money", name), f"no price is known for {missing}, so its costs do not count: add it to prices"
+            yield ("money", name), f"no price is known for {missing}, so its costs may not count: add it to prices"
 
 
 def _hearing(settings: Settings) -> Iterator[Finding]:

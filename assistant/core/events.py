@@ -111,11 +111,17 @@ class ConnectHint:
 
 @dataclass(frozen=True, slots=True)
 class SessionReady:
-    """The session is open and has accepted our settings. ``expires_in``: seconds that it has left, if it says so."""
+    """The session is open and has accepted our settings.
+
+    expires_in: seconds that it has left, if it says so.
+    connected_at, created_at: when the socket was open, and when the server had made the session; for traces.
+    """
 
     at: float
     session: int
     expires_in: float | None = None
+    connected_at: float | None = None
+    created_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

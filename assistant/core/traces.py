@@ -21,7 +21,9 @@ JournalEntry: TypeAlias = Mapping[str, Any]
 EDGES: Final = (
     "wake",  # the wake word was recognised
     "session_open",  # connecting begins; before the wake word if it was foreseen
-    "session_ready",
+    "socket_open",
+    "session_created",
+    "session_ready",  # it has taken our settings
     "speech_started",  # endpointing is sure that the user speaks
     "uplink_open",  # audio begins to be sent, what waited in the ring buffer first
     "last_voiced",  # the end of the last frame that held speech
@@ -297,6 +299,9 @@ class TraceBuilder:
         if self._ready:
             self._opened_at = None
             if self._turn is not None:
+                for edge, key in (("socket_open", "connected_at"), ("session_created", "created_at")):
+                    if entry.get(key) is not None:
+                        self._turn.first(edge, entry[key])
                 self._turn.first("session_ready", at)
             return
         self._forget_session()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from assistant.core.pricing import FREE, OddUsage, Price, price_of, read_usage
+from assistant.core.pricing import FREE, OddUsage, Price, listed_as, price_of, read_usage
 from assistant.core.traces import ResponseOwners
 from assistant.errors import QuotaExhausted
 from assistant.ledger.budget import Budget, BudgetState, Caps
@@ -88,7 +88,9 @@ class Bookkeeper:
         except OddUsage as error:
             log.warning("%s: %s", self._brain.provider, error)
             return None
-        model = note.get("model") or self._brain.model
+        model = self._brain.model
+        if listed_as(model, self._prices) is None:  # the name of a deployment: the server says what it runs
+            model = note.get("model") or model
         price = FREE if self._brain.free else price_of(model, self._prices)
         if price is None and model not in self._unpriced:
             self._unpriced.add(model)

@@ -120,6 +120,10 @@ class RealtimeSession:
         self.number = number
         self.counters = SessionCounters()
         self.expires_at: float | None = None
+        self.model: str | None = None
+        """The model that answers, as the server names it: a deployment's name does not tell."""
+        self._connected_at: float | None = None
+        self._created_at: float | None = None
         self._endpoint = endpoint
         self._settings = settings
         self._offered = _names(settings.persona)
@@ -234,6 +238,7 @@ class RealtimeSession:
             self._dialect = endpoint.dialect
             self._offline_tools = endpoint.offline_tools
             async with _connect(endpoint) as socket:
+                self._connected_at = self._now()
                 # No need to wait for session.created: the server reads in order.
                 await self._send(socket, rt.UpdateSession(self._settings))
                 async with asyncio.TaskGroup() as group:
@@ -255,7 +260,11 @@ class RealtimeSession:
                     deadline.reschedule(None)
                     self.expires_at = event.expires_at or self.expires_at
                     self._ready.set()
-                    self._emit(ev.SessionReady(self._now(), self.number, self._expires_in()))
+                    self._emit(
+                        ev.SessionReady(
+                            self._now(), self.number, self._expires_in(), self._connected_at, self._created_at
+                        )
+                    )
                 else:
                     self._receive(event)
         except ConnectionClosed as error:
@@ -324,7 +333,11 @@ class RealtimeSession:
                 self._emit(ev.UserTranscript(now, text))
             case rt.ServerSpeechStopped():
                 self._emit(ev.ServerSpeechStopped(now, self.number))
-            case rt.SessionCreated(_, expires_at) | rt.SessionUpdated(expires_at):
+            case rt.SessionCreated(model, expires_at):
+                self.model = model
+                self._created_at = now
+                self.expires_at = expires_at or self.expires_at
+            case rt.SessionUpdated(expires_at):
                 self.expires_at = expires_at or self.expires_at
             case rt.ServerError():
                 self._refused(event, now)

@@ -57,7 +57,7 @@ def question(turn: int = 1, start: float = 100.0, sent: int = 96_000) -> list[En
         event(t(400), "speech_started", sample=20_000),
         command(t(401), "open_session", session=turn, delay_s=0.0),
         command(t(401), "open_uplink", turn=turn, from_sample=17_000),
-        event(t(900), "session_ready", session=turn),
+        event(t(900), "session_ready", session=turn, connected_at=t(600), created_at=t(700)),
         event(t(2000), "speech_stopped", sample=48_000, last_voiced=40_000, reason="silence"),
         command(t(2001), "close_uplink", turn=turn),
         command(t(2001), "commit_input"),
@@ -93,6 +93,8 @@ def test_a_question_with_a_tool() -> None:
     assert trace.edges == {
         "wake": 0,
         "session_open": 401,
+        "socket_open": 600,
+        "session_created": 700,
         "session_ready": 900,
         "speech_started": 400,
         "uplink_open": 401,

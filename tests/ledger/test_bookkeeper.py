@@ -160,6 +160,17 @@ def test_an_unknown_price_is_said_once(tmp_path: Path, caplog: pytest.LogCapture
     assert caplog.text.count("no price is known for kitchen") == 1
 
 
+def test_a_deployment_has_the_price_of_the_model_that_it_runs(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path, brain=Brain("azure", "kitchen")) as it:
+            note, done = response("a", 1, 1000)
+            it.hear({**note, "model": "gpt-realtime-2025-08-28"}, done)
+            it.hear({**note, "model": None}, done)
+            assert it.rows() == [(1, "gpt-realtime-2025-08-28", 64_000_000), (1, "kitchen", None)]
+
+    asyncio.run(main())
+
+
 def test_a_usage_that_cannot_be_is_not_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with desk(tmp_path) as it:
