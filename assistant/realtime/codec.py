@@ -18,7 +18,6 @@ from assistant.realtime.dialects import GA_NAMES, Dialect, persona_object, sessi
 from assistant.realtime.events import ClientEvent, ServerEvent
 from assistant.types import CallId, ItemId, ResponseId
 
-
 ANNOUNCEMENT: Final = "announcement"
 """The ``purpose`` in the metadata of a response that says a given text; our own server says it word for word."""
 
