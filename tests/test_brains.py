@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -220,6 +222,44 @@ def test_keyless_end_to_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name != "websockets.server")
     for secret in (TOKEN, KEY, "identity-secret"):
         assert secret not in ours, "not even in a debug log"
+
+
+@pytest.mark.daemon
+def test_the_whole_program_signs_in_keyless(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.expect("conversation.item.create")
+        await peer.expect("response.create")
+        await peer.answer("Noon.", bytes(4800))
+        await peer.drain()
+
+    async def main() -> tuple[int | None, str, list[Request]]:
+        async with IdentityEndpoint().running() as identity, ScriptedServer(script) as server:
+            address = server.url.replace("ws://", "http://").removesuffix("/v1/realtime")
+            text = f"provider: azure\nazure: {{endpoint: '{address}', deployment: rt}}\nstate_dir: state\n"
+            (tmp_path / "config.yaml").write_text(text + "log: {level: debug}", "utf-8")
+            program = await asyncio.create_subprocess_exec(
+                *(
+                    sys.executable,
+                    "-m",
+                    "assistant",
+                    "ask",
+                    "--quiet",
+                    "--config",
+                    str(tmp_path / "config.yaml"),
+                    "hello",
+                ),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**os.environ, "IDENTITY_ENDPOINT": identity.url, "IDENTITY_HEADER": "identity-secret"},
+            )
+            output, _ = await asyncio.wait_for(program.communicate(), 60)
+        return program.returncode, output.decode(), server.requests
+
+    status, output, requests = asyncio.run(main())
+    assert (status, "Noon." in output) == (0, True), output
+    assert [request.headers["Authorization"] for request in requests] == [f"Bearer {TOKEN}-1"]
+    assert TOKEN not in output and "identity-secret" not in output
 
 
 def test_a_token_that_is_refused_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
