@@ -24,6 +24,7 @@ from assistant.engine import Engine, UsageSink
 from assistant.journal import Journal
 from assistant.realtime.session import RealtimeSession
 from assistant.tools.registry import ToolRegistry
+from assistant.tools.watching import watch
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +96,15 @@ class Assistant:
             try:
                 await asyncio.to_thread(self.player.start)  # a device may take seconds to open
                 await self.tools.start()
+                watcher = group.create_task(watch(self.tools), name="watch") if self.config.tools.watch else None
                 engine = group.create_task(self.engine.run(), name="engine")
                 phrases = group.create_task(self._phrases.prepare(), name="phrasebook")
                 try:
                     yield
                 finally:
                     phrases.cancel()
+                    if watcher is not None:
+                        watcher.cancel()
                     self.engine.stop()
                     await asyncio.wait({engine})
             finally:

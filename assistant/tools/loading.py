@@ -12,12 +12,13 @@ import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from assistant.errors import PluginLoadError, ToolError
 from assistant.plugin import Plugin, ToolOptions
@@ -37,11 +38,13 @@ class Candidate:
 
     source: where it is, for people: a path, or a distribution's entry point.
     find: imports it; gives a module, a Plugin class or a tool function. May raise anything.
+    main: its file, or the ``__init__.py`` of its package, if it is one of those.
     """
 
     name: str
     source: str
     find: Callable[[], object]
+    main: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def from_file(main: Path) -> Candidate:
     """One plugin file, or the ``__init__.py`` of a package."""
     main = main.resolve()
     path = main.parent if main.name == "__init__.py" else main
-    return Candidate(path.stem, str(path), lambda: import_file(main))
+    return Candidate(path.stem, str(path), lambda: import_file(main), main)
 
 
 def from_object(name: str, thing: object) -> Candidate:
@@ -106,24 +109,49 @@ def choose(groups: Iterable[Sequence[Candidate]]) -> list[Candidate]:
     return list(chosen.values())
 
 
-def import_file(main: Path) -> ModuleType:
-    """Run a plugin file as a module of a private name, so that equal file names do not meet, nor shadow libraries."""
+class _SourceOnly(SourceFileLoader):
+    """Reads the source even if there is bytecode: that is told apart by whole seconds, and an author is faster."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        raise OSError("no cache")
+
+
+def again(candidate: Candidate) -> Candidate:
+    """The same plugin, to be read from its file as that is now. Raises PluginLoadError if it has no file."""
+    main = candidate.main
+    if main is None:
+        raise PluginLoadError(f"{candidate.source} is not a file that can be read again: restart the assistant")
+    return replace(candidate, find=lambda: import_file(main, fresh=True))
+
+
+def import_file(main: Path, *, fresh: bool = False) -> ModuleType:
+    """Run a plugin file as a module of a private name, so that equal file names do not meet, nor shadow libraries.
+
+    A module that had this name is replaced, and comes back if this one fails. ``fresh``: do not trust bytecode.
+    """
     path = main.parent if main.name == "__init__.py" else main
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     name = f"_hearth_plugin_{digest}_{path.stem}"
     folders = [str(path)] if path is not main else None
-    spec = importlib.util.spec_from_file_location(name, main, submodule_search_locations=folders)
+    loader = _SourceOnly(name, str(main)) if fresh else None
+    spec = importlib.util.spec_from_file_location(name, main, loader=loader, submodule_search_locations=folders)
     if spec is None or spec.loader is None:
         raise PluginLoadError("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    before = _take_modules(name)
     sys.modules[name] = module  # before it runs: dataclasses and relative imports look their module up
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        for key in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
-            del sys.modules[key]
+        _take_modules(name)
+        sys.modules.update(before)
         raise
     return module
+
+
+def _take_modules(name: str) -> dict[str, ModuleType]:
+    """Remove a module and those in it; gives them."""
+    return {key: sys.modules.pop(key) for key in tuple(sys.modules) if key == name or key.startswith(f"{name}.")}
 
 
 def load_plugin(candidate: Candidate, limit_s: float = IMPORT_LIMIT_S) -> LoadedPlugin:

@@ -12,6 +12,8 @@ Life of a plugin::
       ├── check() complains ──> SELF_CHECK_FAILED        likewise; back when it is content
       └── calls fail in a row ──> TRIPPED                its tools are refused for a while
 
+``reload`` begins anew with a plugin's file as it is now.
+
 The registry owns the plugins' instances and contexts: made in ``start``, ended in ``stop``, both by one owner on the
 event loop. Nothing that a plugin does makes ``load``, ``start`` or ``stop`` raise.
 """
@@ -29,12 +31,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+from pydantic import BaseModel
+
 from assistant.errors import PluginLoadError, ToolError
 from assistant.plugin import Context, Ringer, Threads, Tier, WallClock
 from assistant.plugin.context import HomeEvent, ToolCaller
 from assistant.plugin.decorator import strictest
 from assistant.plugin.services import SystemClock
 from assistant.tools import loading
+from assistant.tools.breaker import Breaker
 from assistant.tools.consent import CONSENT_TOOLS, ENTER_PIN
 from assistant.tools.entry import OFFERED, Entry, PluginInfo, PluginStatus
 from assistant.tools.happenings import happening
@@ -72,10 +77,14 @@ class ToolRegistry:
         self._clock = clock
         self._ringer = ringer
         self._threads = threads or DaemonThreads(8, "plugin")
+        self._loaders = DaemonThreads(2, "plugin reload")
         self._start_limit_s = start_limit_s
         self._stop_limit_s = stop_limit_s
         self._tiers = dict(tiers or {})
         self._now = (clock or SystemClock()).monotonic
+        self._settings: Mapping[str, Mapping[str, Any]] = {}
+        self._reloading = asyncio.Lock()
+        self._running = False
         self._entries: dict[str, Entry] = {}
         self._tools: dict[str, Tool] = {}
         self._lock_file: IO[str] | None = None
@@ -117,7 +126,7 @@ class ToolRegistry:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """The second half of ``load``: for plugins that were found in another way."""
-        settings = settings or {}
+        self._settings = settings = settings or {}
         for candidate in candidates:
             entry = Entry(candidate.name, candidate.source, candidate=candidate)
             self._entries[candidate.name] = entry
@@ -125,19 +134,9 @@ class ToolRegistry:
                 entry.status, entry.reason = PluginStatus.DISABLED, "listed under tools.disabled in the config"
                 continue
             try:
-                loaded = loading.load_plugin(candidate)
-                entry.config = validated(loaded, settings.get(candidate.name))
-                loaded = loading.with_configured_tools(loaded, entry.config)
-                self._refuse_taken_names(loaded)
-            except PluginLoadError as error:
-                entry.fail(PluginStatus.LOAD_ERROR, str(error))
-                _log.debug("plugin %s: cause of the load error", entry.name, exc_info=error.__cause__)
-            except WrongSettings as error:
-                entry.problems = error.problems
-                entry.fail(PluginStatus.CONFIG_ERROR, str(error))
-            else:
-                entry.loaded = loaded
-                self._tools.update({tool.name: tool for tool in loaded.tools})
+                self._adopt(entry, *self._read(candidate))
+            except (PluginLoadError, WrongSettings) as error:
+                self._note(entry, error)
         self.unknown = (
             *self._unknown("tools.disabled", disabled),
             *self._unknown("plugins", settings),
@@ -145,6 +144,29 @@ class ToolRegistry:
         )
         for line in self.unknown:
             _log.warning("%s", line)
+
+    def _read(self, candidate: Candidate) -> tuple[LoadedPlugin, BaseModel | None]:
+        """Import a plugin and check it and its settings. Raises PluginLoadError and WrongSettings."""
+        loaded = loading.load_plugin(candidate)
+        config = validated(loaded, self._settings.get(candidate.name))
+        loaded = loading.with_configured_tools(loaded, config)
+        self._refuse_taken_names(loaded)
+        return loaded, config
+
+    def _adopt(self, entry: Entry, loaded: LoadedPlugin, config: BaseModel | None) -> None:
+        for name in entry.tools:
+            self._tools.pop(name, None)
+        entry.loaded, entry.config, entry.problems, entry.breaker = loaded, config, (), Breaker()
+        entry.status, entry.reason = PluginStatus.ENABLED, ""
+        self._tools.update({tool.name: tool for tool in loaded.tools})
+
+    def _note(self, entry: Entry, error: PluginLoadError | WrongSettings) -> None:
+        if isinstance(error, WrongSettings):
+            entry.problems = error.problems
+            entry.fail(PluginStatus.CONFIG_ERROR, str(error))
+        else:
+            entry.fail(PluginStatus.LOAD_ERROR, str(error))
+            _log.debug("plugin %s: cause of the load error", entry.name, exc_info=error.__cause__)
 
     def _list_folder(self, folder: Path) -> list[Candidate]:
         try:
@@ -164,7 +186,7 @@ class ToolRegistry:
                 raise PluginLoadError(
                     f"its tool {tool.name} has a name of Hearth's own: rename it with @tool(name=...)"
                 )
-            if other := self._tools.get(tool.name):
+            if (other := self._tools.get(tool.name)) and other.plugin != plugin.name:
                 raise PluginLoadError(
                     f"its tool {tool.name} exists already in plugin {other.plugin}: "
                     f"rename it with @tool(name=...), or disable {other.plugin}"
@@ -255,6 +277,15 @@ class ToolRegistry:
             raise ToolError(f"{tool.name} is not available: its plugin {tool.plugin} is not running")
         return partial(tool.function, instance)
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The plugins that are files and not disabled, each with its file or the ``__init__.py`` of its package."""
+        return {
+            entry.name: entry.candidate.main
+            for entry in self._entries.values()
+            if entry.candidate and entry.candidate.main and entry.status is not PluginStatus.DISABLED
+        }
+
     def tell(self, event: HomeEvent, facts: Mapping[str, Any]) -> None:
         """Something has happened in the house: plugins that asked for it are called back."""
         for entry in self._entries.values():
@@ -273,6 +304,7 @@ class ToolRegistry:
 
         Cancelled half-way it has started some of them: call ``stop`` all the same.
         """
+        self._running = True
         waiting = [
             e for e in self._entries.values() if e.status is PluginStatus.ENABLED and e.loaded and e.loaded.factory
         ]
@@ -285,6 +317,7 @@ class ToolRegistry:
 
     async def stop(self) -> None:
         """Stop the plugins in reverse order, within ``stop_limit_s`` or little more. Safe to call twice."""
+        self._running = False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._stop_limit_s
         try:
@@ -295,6 +328,34 @@ class ToolRegistry:
             if self._lock_file is not None:
                 self._lock_file.close()
                 self._lock_file = None
+
+    async def reload(self, name: str) -> str | None:
+        """Read a plugin's file again and put the new code in place of the old; None, or why that was not possible.
+
+        If the new code cannot be loaded, the old goes on. Calls that run meanwhile end with the old code, whose
+        database is closed. Sessions that begin afterwards know of the new tools. Cancelled half-way the plugin may
+        be stopped: reload it again.
+        """
+        async with self._reloading:
+            entry = self._entries.get(name)
+            if entry is None or entry.candidate is None or entry.status is PluginStatus.DISABLED:
+                return f"there is no plugin {name} that could be loaded again"
+            try:
+                loaded, config = await self._loaders.run(partial(self._read, loading.again(entry.candidate)))
+            except (PluginLoadError, WrongSettings) as error:
+                if entry.loaded is None:
+                    self._note(entry, error)
+                _log.error("plugin %s: not loaded again: %s", name, error)
+                return str(error)
+            await entry.stop(self._stop_limit_s)
+            self._adopt(entry, loaded, config)
+            if self._running and loaded.factory is not None:
+                if problem := self._lock_state():
+                    entry.fail(PluginStatus.START_ERROR, problem)
+                else:
+                    await entry.start(self._context(entry), self._start_limit_s)
+            _log.info("plugin %s: loaded again: %s", name, entry.status)
+            return entry.reason or None
 
     async def check(self) -> None:
         """Let every running plugin check itself again; ``plugins`` then has the new statuses."""
@@ -315,6 +376,8 @@ class ToolRegistry:
 
     def _lock_state(self) -> str | None:
         """Take the state folder for this process, so that no other one rings the same timers. A problem, or None."""
+        if self._lock_file is not None:
+            return None
         try:
             self._state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = (self._state_folder / ".lock").open("w")
