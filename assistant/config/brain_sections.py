@@ -25,7 +25,7 @@ class LocalServer(Block):
     voice: str = Field(default="en-us", min_length=1, description="espeak-ng voice of the answers")
     speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of the answers")
     strictness: float = Field(
-        default=1e-8, gt=0, le=1, description="Weight of 'none of the known sentences'; more = stricter"
+        default=1e-10, gt=0, le=1, description="Weight of 'none of the known sentences'; more = stricter"
     )
 
 

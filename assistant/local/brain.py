@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from assistant.local import phrases
 from assistant.local.phrases import Request
-from assistant.local.skills import Skill, Skills, example
+from assistant.local.skills import Skills, example
 from assistant.local.understanding import (
     NothingSaid,
     NotUnderstood,
@@ -32,6 +32,9 @@ from assistant.local.understanding import (
 
 MAX_SPOKEN_CHARS: Final = 4_000
 """A tool's answer beyond this is cut: five minutes of speech are enough."""
+
+MAX_EXAMPLES: Final = 9
+"""Sentences that "what can you do" gives as examples: some fifteen seconds of speech."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -146,12 +149,11 @@ class Brain:
     def _help(self) -> str:
         if not self._skills.skills:
             return phrases.NOTHING_INSTALLED
-        lines = [phrases.HELP_INTRO]
-        lines += [
-            phrases.HELP_TOOL.format(description=_first_sentence(skill), example=example(skill, skill.templates[0]))
-            for skill in self._skills.skills
-        ]
-        return " ".join([*lines, phrases.HELP_OUTRO])[:MAX_SPOKEN_CHARS]
+        skills = self._skills.skills
+        step = -(-len(skills) // MAX_EXAMPLES)  # from all of them, when there are more than anybody listens to
+        examples = [example(skill, skill.templates[0]) for skill in skills[::step]]
+        listed = phrases.HELP_EXAMPLES.format(examples=". ".join(text[:1].upper() + text[1:] for text in examples))
+        return " ".join([phrases.HELP_INTRO, listed, phrases.HELP_OUTRO])[:MAX_SPOKEN_CHARS]
 
     def _not_understood(self) -> str:
         if not self._skills.skills:
@@ -200,8 +202,3 @@ def _sentence(text: str) -> str:
     text = text.strip()
     text = text[:1].upper() + text[1:]
     return text if text[-1:] in ".!?" else f"{text}."
-
-
-def _first_sentence(skill: Skill) -> str:
-    first = re.split(r"(?<=[.!?])\s|\n", skill.description.strip(), maxsplit=1)[0].rstrip(".!? ")
-    return first or skill.name.replace("_", " ")

@@ -34,8 +34,8 @@ NOT_HEARD: Final = "Sorry, I did not understand that."
 NOT_HEARD_TRY: Final = 'Sorry, I did not understand that. You can say, for example: "{example}".'
 NOTHING_INSTALLED: Final = "I work without the internet here, and no tool that I could use is installed."
 HELP_INTRO: Final = "I work without the internet, so I know only what the installed tools can do."
-HELP_TOOL: Final = 'For "{description}", you can say: {example}.'
-HELP_OUTRO: Final = "You can also say stop, or never mind."
+HELP_EXAMPLES: Final = "You can say, for example: {examples}."
+HELP_OUTRO: Final = "And stop, or never mind."
 MISSING: Final = "Please say that again, with the {slots}."
 RECOGNIZER_FAILED: Final = "Sorry, I could not hear that. Please say it again."
 
