@@ -6,6 +6,7 @@ The daemon (and ``assistant ask``) puts them together.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import time
 from collections.abc import Callable
@@ -222,7 +223,23 @@ def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:
     """All plugins, loaded and not yet started."""
     registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts, tiers=config.tools.tiers)
     registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
+    registry.unknown += (lines := _unknown_tools(config, registry))
+    for line in lines:
+        log.warning("%s", line)
     return registry
+
+
+def _unknown_tools(config: Config, registry: ToolRegistry) -> tuple[str, ...]:
+    """What personas may use and nobody offers, a line each."""
+    known = sorted({*registry.tools, *(plugin.name for plugin in registry.plugins)})
+    lines = []
+    for name, persona in config.personas.items():
+        for tool in persona.tools or ():
+            if tool not in known:
+                close = difflib.get_close_matches(tool, known, n=1)
+                hint = f": did you mean {close[0]}?" if close else ", or it is off"
+                lines.append(f"personas.{name}.tools: there is no tool or plugin named {tool}{hint}")
+    return tuple(lines)
 
 
 def tool_runner(config: Config, registry: ToolRegistry) -> ToolRunner:

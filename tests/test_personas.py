@@ -88,6 +88,16 @@ def test_mistakes_are_explained(text: str, problem: str, monkeypatch: pytest.Mon
     assert problem in str(caught.value)
 
 
+def test_tools_that_nobody_offers_are_pointed_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = f"personas: {{pirate: {{tools: [clock, timer, set_timer, xyzzy]}}}}\nstate_dir: {tmp_path}"
+    registry = wiring.tool_registry(config_of(text), None)
+    assert registry.unknown == (
+        "personas.pirate.tools: there is no tool or plugin named timer: did you mean timers?",
+        "personas.pirate.tools: there is no tool or plugin named xyzzy, or it is off",
+    )
+    assert all(line in caplog.text for line in registry.unknown)
+
+
 def test_a_tool_that_was_not_offered_is_not_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     outputs: list[str] = []
 
