@@ -19,8 +19,9 @@ def encode(result: object, limit: int) -> str:
 
     A result that is too long becomes an object with its beginning, a note, and its ``say`` if it has one.
     """
-    text = to_json(result, inf_nan_mode="null").decode()
-    if len(text) <= limit:
+    if isinstance(result, str) and len(result) > limit:
+        text = result  # it will be cut: encoding all of it could hold up every other thread
+    elif len(text := to_json(result, inf_nan_mode="null").decode()) <= limit:
         return text
     cut: dict[str, str] = {"note": f"cut: the result has {len(text)} characters", "beginning": ""}
     say = result.get("say") if isinstance(result, dict) else None
