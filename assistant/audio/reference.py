@@ -7,7 +7,8 @@
 The speaker pulls in blocks, at times that jitter, on a clock of its own. An echo canceller wants a steady stream that
 never comes later than the echo, and whose delay to it does not jump. So the two clocks are mapped with a slow filter,
 the reader moves on by one frame each time, and a difference is made up for by one sample now and then; only when it is
-large (another device, a stalled stream) does the reader jump.
+large (another device, a stalled stream) does the reader jump. While nothing plays it may move as it likes: nobody sees
+silence jump. So every answer begins with the clocks in step.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ JUMP_S: Final = 0.05
 _SMOOTHING: Final = 0.05  # of the filters: about 0.4 s at one pull or frame each 20 ms
 _SLIP_EVERY: Final = 5  # frames between two slips of one sample: 400 ppm, which AEC3 follows
 _DEAD_ZONE: Final = ms_to_samples(1, SPEAKER_RATE)
+_QUIET_FRAMES: Final = 25  # of silence, after which the reader may move: the room has stopped ringing by half
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class ReferenceBuffer:
         self._next: int | None = None  # position that `take` reads next
         self._error = 0.0  # filtered: how far `_next` is behind where it should be, in samples
         self._since_slip = 0
+        self._quiet = 0  # frames of silence up to now
         self._jumps = self._slips = self._missing = 0
 
     @property
@@ -100,7 +103,9 @@ class ReferenceBuffer:
             self._follow(captured_at)
             assert self._next is not None
             start, self._next = self._next, self._next + FRAME
-            return self._read(start).astype("<i2").tobytes()
+            frame = self._read(start)
+            self._quiet = 0 if frame.any() else self._quiet + 1
+            return frame.astype("<i2").tobytes()
 
     def _follow(self, captured_at: float) -> None:
         """Move the reading position towards where the clocks say it should be."""
@@ -119,6 +124,9 @@ class ReferenceBuffer:
         self._since_slip += 1
         if abs(self._error) > JUMP_S * SPEAKER_RATE:
             self._jump(self._next + round(self._error))
+        elif self._quiet >= _QUIET_FRAMES and abs(self._error) > _DEAD_ZONE:
+            self._next += round(self._error)
+            self._error = 0.0
         elif abs(self._error) > _DEAD_ZONE and self._since_slip >= _SLIP_EVERY:
             step = 1 if self._error > 0 else -1
             self._next += step

@@ -163,3 +163,19 @@ def test_both_threads_may_use_it() -> None:
         assert len(buffer.take(1000 + taken * 0.02)) == FRAME * 2
         taken += 1
     thread.join()
+
+
+def test_while_nothing_plays_a_difference_is_made_up_for_at_once() -> None:
+    """The first pulls fill the device's buffer in one go, so that the first guess is wrong by 30 ms."""
+    buffer = ReferenceBuffer()
+    for index in range(3):
+        buffer.played(bytes(BLOCK * 2), 1000.0 + index * 0.001, LATENCY)
+    for index in range(3, 150):
+        buffer.played(bytes(BLOCK * 2), 1000.0 + (index - 1.5) * 0.02, LATENCY)
+        buffer.take(1000.0 + index * 0.02)
+    assert buffer.stats.slips < 20
+    buffer.played(position_pcm(0, BLOCK), 1000.0 + 148.5 * 0.02, LATENCY)
+    # It is heard at 1003.05, and the next frame (up to 1003.00) takes what is heard from 1003.02 on.
+    expected = round(0.03 * SPEAKER_RATE)
+    heard = np.concatenate([positions(buffer.take(1000.0 + index * 0.02)) for index in range(150, 155)])
+    assert int(np.flatnonzero(heard)[0]) == pytest.approx(expected, abs=40)
