@@ -60,7 +60,7 @@ class Daemon:
         self._lost: asyncio.Queue[DeviceError | None] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._death: BaseException | None = None
-        self._last_frame = AudioFrame(-FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0)
+        self._captured = 0  # one past the last sample that the microphone gave, whether or not it is analysed yet
 
     def stop(self) -> None:
         """End in order: the turn without a sound, the session with a goodbye, then everything else."""
@@ -106,7 +106,6 @@ class Daemon:
     # --- hearing ----------------------------------------------------------------------------------------------------
 
     def _heard(self, heard: Heard) -> None:
-        self._last_frame = heard.frame
         self._liveness.frame(heard.frame.start, self._loop.time())
         self._assistant.hearing.hear(heard)
 
@@ -120,10 +119,12 @@ class Daemon:
                 self._loop.call_soon_threadsafe(self._lost.put_nowait, error)
 
         # A stream that is opened again counts from 0; for everybody else the samples go on.
-        offset = self._last_frame.end
+        offset = self._captured
 
         def on_frame(frame: AudioFrame) -> None:
-            analysis.put(replace(frame, start=frame.start + offset) if offset else frame)
+            frame = replace(frame, start=frame.start + offset) if offset else frame
+            self._captured = frame.end
+            analysis.put(frame)
 
         self._microphone.start(on_frame, on_end)
 
@@ -165,7 +166,7 @@ class Daemon:
 
     async def _finish_recording(self, analysis: AnalysisThread) -> None:
         silence = bytes(FRAME_BYTES)
-        start = self._last_frame.end
+        start = self._captured
         for index in range(round(TRAILING_SILENCE_S * 50)):
             analysis.put(AudioFrame(start + index * FRAME_SAMPLES, silence, self._loop.time()))
             await asyncio.sleep(0.001)  # as fast as analysis can take it, without overrunning its queue
