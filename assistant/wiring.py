@@ -25,9 +25,9 @@ from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
 from assistant.core import personas as core_personas
 from assistant.core.connecting import Connect, ConnectHints
-from assistant.core.conversation import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
+from assistant.core.policy import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
 from assistant.core.pricing import Price
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.errors import ConfigError, ModelLoadError
@@ -317,7 +317,7 @@ def echo_canceller(config: Config) -> EchoCanceller | None:
 
 def wake_gate(config: Config) -> WakeGate:
     """What decides which scores are a hit."""
-    return WakeGate(
+    words = [
         WakeWordSettings(
             name=wake_word_name(word.model),
             threshold=word.threshold,
@@ -326,7 +326,8 @@ def wake_gate(config: Config) -> WakeGate:
             refractory_ms=word.refractory_ms,
         )
         for word in config.wake.words
-    )
+    ]
+    return WakeGate(words, require_speech=config.wake.require_speech)
 
 
 def wake_words(config: Config) -> WakeWordDetector:

@@ -48,6 +48,7 @@ class Hearing:
         self.uplink.hear(frame)  # first: an event of this frame may open the gate, and then wants it in the ring
         if self._hints is not None and self._hints.hear(frame.end, speech=heard.speech, scores=heard.scores):
             self._emit(ev.ConnectHint(self._now()))
+        self._wake_gate.hear(heard.speech)
         hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))

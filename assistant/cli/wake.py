@@ -13,6 +13,7 @@ from pathlib import Path
 from assistant import wiring
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.adapters.sound_files import find_sound_files, read_sound
+from assistant.adapters.webrtc_vad import WebRtcVad
 from assistant.audio.ports import WakeWordDetector
 from assistant.audio.wake_history import AUDIO_FOLDER, HistoryEntry, read_history
 from assistant.cli.common import complain, load_config, say
@@ -71,6 +72,7 @@ class Bench:
     def __init__(self, config: Config) -> None:
         self._detector: WakeWordDetector = wiring.wake_words(config)
         self._gate: WakeGate = wiring.wake_gate(config)
+        self._vad = WebRtcVad(config.vad.aggressiveness)
         self._before, self._after = _room(LEAD_IN_S, 1), _room(TAIL_S, 2)
 
     def hear(self, path: Path, gain_db: float) -> Trial:
@@ -82,7 +84,9 @@ class Bench:
         pcm = self._before + recording + self._after
         peak, first = 0.0, None
         for number in range(len(pcm) // FRAME_BYTES):
-            scores = self._detector.process(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
+            frame = pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES]
+            self._gate.hear(self._vad.is_speech(frame))
+            scores = self._detector.process(frame)
             if scores is None:
                 continue
             peak = max(peak, *scores.values())

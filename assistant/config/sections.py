@@ -180,6 +180,7 @@ class Wake(Block):
         default=(WakeWord(),), min_length=1, max_length=16, description="Any of these wakes the assistant"
     )
     idle_gate: Switch = Field(default=True, description="Let the models rest while the room is quiet")
+    require_speech: Switch = Field(default=False, description="A wake word counts only if the VAD hears speech too")
     keep_audio: Switch = Field(default=False, description="Keep the audio of what scored, for `assistant wake history`")
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from assistant.types import MIC_RATE, ms_to_samples
 
+_SPEECH_FRAMES, _SPEECH_WINDOW = 5, 75
+
 
 @dataclass(frozen=True, slots=True)
 class WakeWordSettings:
@@ -56,8 +58,14 @@ class WakeHit:
 class WakeGate:
     """Turns scores into hits, in audio time. One thread at a time."""
 
-    def __init__(self, words: Iterable[WakeWordSettings]) -> None:
-        """Raises ValueError if two words have the same name."""
+    def __init__(self, words: Iterable[WakeWordSettings], *, require_speech: bool = False) -> None:
+        """require_speech: a hit also needs speech, as told by :meth:`hear`: 100 ms within the last 1.5 s. Not while
+        the assistant speaks, since echo cancellation may have removed whoever speaks into it.
+
+        Raises ValueError if two words have the same name.
+        """
+        self._require_speech = require_speech
+        self._speech: deque[bool] = deque(maxlen=_SPEECH_WINDOW)
         self._words: dict[str, WakeWordSettings] = {}
         for word in words:
             if word.name in self._words:
@@ -71,7 +79,12 @@ class WakeGate:
     def reset(self) -> None:
         """Forget scores and refractory: for a stream that begins anew, with indices of its own."""
         self._deaf_until: int | None = None
+        self._speech.clear()
         self._forget_scores()
+
+    def hear(self, speech: bool) -> None:
+        """Take the VAD's flag of the next frame."""
+        self._speech.append(speech)
 
     def feed(self, sample: int, scores: Mapping[str, float]) -> WakeHit | None:
         """Take the scores of one step of the detector; ``sample`` (16 kHz) is one past the last that it heard.
@@ -85,7 +98,7 @@ class WakeGate:
         if self._deaf_until is not None and sample < self._deaf_until:
             return None
         hits = [name for name in self._words if self._counts(name, scores[name])]
-        if not hits:
+        if not hits or not self._agrees():
             return None
         name = max(hits, key=lambda hit: scores[hit])  # max keeps the first of equals
         self._deaf_until = sample + ms_to_samples(self._words[name].refractory_ms, MIC_RATE)
@@ -97,6 +110,10 @@ class WakeGate:
         word = self._words[name]
         latest.append(score >= (word.while_speaking if self.speaking else word.threshold))
         return sum(latest) >= word.patience[0]
+
+    def _agrees(self) -> bool:
+        """The second look: whether the VAD has heard speech as well."""
+        return not self._require_speech or self.speaking or sum(self._speech) >= _SPEECH_FRAMES
 
     def _forget_scores(self) -> None:
         for latest in self._latest.values():

@@ -143,3 +143,27 @@ def test_while_the_assistant_speaks_the_other_threshold_counts() -> None:
 def test_a_threshold_while_speaking_must_be_a_score(threshold: float) -> None:
     with pytest.raises(ValueError, match="alexa: threshold must be"):
         WakeWordSettings("alexa", threshold_speaking=threshold)
+
+
+@pytest.mark.parametrize(("voiced", "heard"), [(4, False), (5, True)])
+def test_a_second_look_wants_speech_shortly_before(voiced: int, heard: bool) -> None:
+    gate = WakeGate([WakeWordSettings("alexa")], require_speech=True)
+    for speech in [True] * voiced + [False] * (75 - voiced):
+        gate.hear(speech)
+    assert (gate.feed(1280, {"alexa": 0.9}) is not None) is heard
+    if heard:
+        gate.reset()
+        assert gate.feed(1280, {"alexa": 0.9}) is None, "a new stream, without speech so far"
+
+
+def test_speech_long_ago_does_not_agree_and_nothing_is_asked_while_the_assistant_speaks() -> None:
+    gate = WakeGate([WakeWordSettings("alexa")], require_speech=True)
+    for speech in [True] * 20 + [False] * 75:
+        gate.hear(speech)
+    assert gate.feed(1280, {"alexa": 0.9}) is None
+    gate.speaking = True
+    assert gate.feed(2560, {"alexa": 0.9}) is not None
+
+
+def test_without_a_second_look_no_speech_is_needed() -> None:
+    assert WakeGate([WakeWordSettings("alexa")]).feed(1280, {"alexa": 0.9}) is not None
