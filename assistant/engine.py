@@ -22,8 +22,9 @@ from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, Pla
 from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, Phrase
-from assistant.core.conversation import Conversation, State
+from assistant.core.conversation import Conversation
 from assistant.core.events import Event, Failure
+from assistant.core.policy import State
 from assistant.journal import Journal
 from assistant.phrasebook import Phrasebook
 from assistant.realtime.session import RealtimeSession

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from assistant.core.commands import Command, Listen
-from assistant.core.conversation import State
 from assistant.core.events import Event, Tick
+from assistant.core.policy import State
 
 Entry: TypeAlias = Mapping[str, Any]
 Subscriber: TypeAlias = Callable[[Entry], None]

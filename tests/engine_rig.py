@@ -14,8 +14,9 @@ from assistant.audio.player import Player
 from assistant.audio.uplink import Uplink
 from assistant.core import events as ev
 from assistant.core.commands import Phrase
-from assistant.core.conversation import Conversation, ConversationSettings
+from assistant.core.conversation import Conversation
 from assistant.core.endpointing import Endpointer, EndpointingSettings
+from assistant.core.policy import ConversationSettings
 from assistant.core.wake_gate import WakeGate
 from assistant.engine import Engine
 from assistant.journal import Entry, Journal

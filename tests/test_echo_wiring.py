@@ -15,7 +15,7 @@ from assistant.adapters.livekit_aec import WebRtcEchoCanceller
 from assistant.audio.echo_report import FILE_NAME, EchoReport, load, save
 from assistant.config import Config
 from assistant.config import load as load_config
-from assistant.core.conversation import BargeIn
+from assistant.core.policy import BargeIn
 from assistant.errors import ModelLoadError
 
 REPORT = EchoReport(None, "Speaker", 60, 80.0, -30.0, 35.0, 0, 0, 30.0, True)

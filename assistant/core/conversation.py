@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
@@ -26,116 +24,30 @@ from assistant.core import events as ev
 from assistant.core.backoff import retry_delay
 from assistant.core.commands import Command, EarconKind, Phrase, TurnOutcome
 from assistant.core.endpointing import Expect
-from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.core.events import Event, ResponseStatus, StopReason
 from assistant.core.history import History
-from assistant.core.personas import MAIN, Persona
+from assistant.core.notices import Notices
+from assistant.core.personas import MAIN
+from assistant.core.policy import (
+    CUT_OFF,
+    END_CONVERSATION,
+    END_OUTPUT,
+    FAILURE_PHRASES,
+    MIN_LIFE,
+    PLAYBACK_MARGIN,
+    RESPONSE_PHRASES,
+    ROTATE_RETRY,
+    TOO_MANY_ROUNDS,
+    UTTERANCE_MARGIN,
+    BargeIn,
+    ConversationSettings,
+    FollowUp,
+    Link,
+    State,
+)
 from assistant.core.responses import Phase, ResponseSlot
-from assistant.types import SPEAKER_RATE, AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId, samples_to_ms
-
-
-class State(Enum):
-    IDLE = "idle"
-    LISTENING = "listening"
-    THINKING = "thinking"
-    SPEAKING = "speaking"
-    FOLLOW_UP = "follow_up"
-
-
-class Link(Enum):
-    """The realtime session as the conversation sees it."""
-
-    DOWN = "down"
-    CONNECTING = "connecting"
-    READY = "ready"
-
-
-class BargeIn(Enum):
-    """What may interrupt a spoken answer."""
-
-    OFF = "off"
-    WAKE_WORD = "wake_word"
-    SPEECH = "speech"  # any speech, and the wake word
-
-
-class FollowUp(Enum):
-    """When the user may answer without a wake word."""
-
-    NEVER = "never"
-    AFTER_QUESTION = "after_question"
-    ALWAYS = "always"
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationSettings:
-    """Times are in seconds unless the name says milliseconds."""
-
-    personas: Mapping[str, Persona] = field(default_factory=dict)
-    """Who answers to which wake word; the assistant itself to all others."""
-    barge_in: BargeIn = BargeIn.WAKE_WORD
-    follow_up: FollowUp = FollowUp.AFTER_QUESTION
-    follow_up_window: float = 5.0
-    echo_tail_ms: int = 200
-    no_speech_timeout: float = 6.0
-    max_utterance: float = 20.0
-    response_timeout: float = 20.0
-    tool_timeout: float = 15.0
-    max_tool_rounds: int = 6
-    keep_open: float = 60.0
-    prewarm: float = 20.0
-    """How long a session that was opened by a hint waits for a turn."""
-    context: float = 300.0
-    """How long turns are remembered for a session that opens later."""
-    rotate_before: float = 300.0
-    """How long before its end a session is replaced, as soon as nobody talks."""
-    retry_budget: float = 10.0
-    server_turn_detection: bool = False
-    server_stop_grace: float = 3.0
-    """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
-    duck_db: float = 15.0
-    """How much softer an answer becomes while somebody seems to speak into it; 0 for not at all."""
-    wake_earcon_delay: float | None = 0.35
-    """A command in the same breath as the wake word should not be beeped over; None means no earcon at all."""
-
-
-PLAYBACK_MARGIN = 10.0
-"""How much later than computed the end of playback may come before the speaker counts as stuck."""
-
-CUT_OFF = '{"error": "the call was cut off; it was not carried out"}'
-
-MAX_ANNOUNCEMENTS = 8
-"""Announcements that wait for a quiet moment. Of more, the oldest are forgotten: they are the most out of date."""
-
-MIN_LIFE = 30.0
-"""A session is not replaced earlier than this after it became ready, whatever it says about its end."""
-
-ROTATE_RETRY = 5.0
-
-FAILURE_PHRASES = {
-    Failure.CONNECT: Phrase.UNREACHABLE,
-    Failure.RATE_LIMITED: Phrase.BUSY,
-    Failure.EXPIRED: Phrase.UNREACHABLE,
-    Failure.PROTOCOL: Phrase.UNREACHABLE,
-    Failure.AUTHENTICATION: Phrase.NOT_SIGNED_IN,
-    Failure.QUOTA: Phrase.NO_QUOTA,
-    Failure.REFUSED: Phrase.MISCONFIGURED,
-}
-
-RESPONSE_PHRASES = {
-    "rate_limit_exceeded": Phrase.BUSY,
-    "inference_rate_limit_exceeded": Phrase.BUSY,
-    "insufficient_quota": Phrase.NO_QUOTA,
-}
-"""What is said about a failed response, by its error code."""
-
-UTTERANCE_MARGIN = 5.0
-"""Endpointing ends an utterance in audio time; only a microphone that stands still lets this pass."""
-
-END_CONVERSATION = "end_conversation"
-"""The tool by which the model closes the conversation: no follow-up window after this turn. It is answered here."""
-
-END_OUTPUT = '{"say": "Okay."}'
-
-TOO_MANY_ROUNDS = '{"error": "too many tool calls in one turn; answer with what you have"}'
+from assistant.core.turn import Input, PlayingItem, Turn
+from assistant.types import CallId, ItemId, ResponseId, TurnId
 
 
 class _Timer(Enum):
@@ -143,46 +55,6 @@ class _Timer(Enum):
     EARCON = "earcon"
     KEEP_OPEN = "keep_open"
     ROTATE = "rotate"
-
-
-class _Input(Enum):
-    """How far the user's part of the turn has come."""
-
-    NONE = "none"
-    SPEAKING = "speaking"  # the uplink is open
-    COMPLETE = "complete"
-
-
-@dataclass(slots=True)
-class _Item:
-    session: int
-    received_bytes: int = 0
-    finished: bool = False
-
-    @property
-    def received_ms(self) -> Milliseconds:
-        return samples_to_ms(self.received_bytes // 2, SPEAKER_RATE)
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What belongs to one turn and dies with it."""
-
-    id: TurnId
-    input: _Input = _Input.NONE
-    text: str | None = None  # a written request
-    announcement: str | None = None  # said to the room; nobody asked, and nobody answers
-    speech_stopped: bool = False  # by local endpointing, while the server's turn detection is still awaited
-    acted: bool = False  # something was heard or done: the turn must not be replayed
-    calls: set[CallId] = field(default_factory=set)  # running
-    seen_calls: set[CallId] = field(default_factory=set)
-    needs_create: bool = False  # tool calls were answered, the model was not asked to go on
-    rounds: int = 0
-    ending: bool = False  # the model has closed the conversation
-    heard: str = ""  # what the server's transcription made of the utterance
-    answer: str = ""
-    losses: int = 0
-    retry_until: float | None = None
 
 
 class Conversation:
@@ -196,17 +68,15 @@ class Conversation:
         self._persona = MAIN  # who answers now
         self._session_persona = MAIN  # whom the session takes itself for
         self._last_turn = TurnId(0)
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._slot = ResponseSlot()
-        self._playing: dict[ItemId, _Item] = {}
-        self._stopping: dict[ItemId, _Item] = {}  # told to stop; how much was heard is still to be reported
+        self._playing: dict[ItemId, PlayingItem] = {}
+        self._stopping: dict[ItemId, PlayingItem] = {}  # told to stop; how much was heard is still to be reported
         self._phrase: ItemId | None = None  # a fixed sentence that is being said
         self._phrases = 0
         self._history = History(self._settings.context)
         self._late_calls: set[CallId] = set()  # of turns that are over: answered, but nobody waits for them
-        self._waiting_alerts: list[AlertId] = []
-        self._ringing: list[AlertId] = []
-        self._waiting_announcements: list[str] = []
+        self._notices = Notices()
         self._ducked = 0.0  # dB
         self._timers: dict[_Timer, float] = {}
         self._out: list[Command] = []
@@ -287,16 +157,16 @@ class Conversation:
             case ev.TextSubmitted():
                 self._text_submitted(event)
             case ev.AnnouncementRaised():
-                self._waiting_announcements.append(event.text)
-                del self._waiting_announcements[:-MAX_ANNOUNCEMENTS]
-                self._start_announcement(event.at)
+                self._notices.add_announcement(event.text)
+                self._start_notices(event.at)
             case ev.StopRequested():
                 self._stop_requested(event)
             case ev.AlertRaised():
-                self._waiting_alerts.append(event.alert)
-                self._start_alerts(event.at)
+                self._notices.add_alert(event.alert)
+                self._start_notices(event.at)
             case ev.AlertEnded():
-                self._alert_ended(event)
+                self._out += self._notices.end_alert(event.alert)
+                self._start_notices(event.at)
             case ev.Tick():
                 self._tick(event.at)
             case _:
@@ -308,9 +178,9 @@ class Conversation:
     # --- hearing ----------------------------------------------------------------------------------------------------
 
     def _woken(self, event: ev.Woken) -> None:
-        self._dismiss_alerts()
+        self._out += self._notices.dismiss_alerts()
         turn = self._turn
-        if self._state is State.LISTENING and turn and turn.input is _Input.SPEAKING:
+        if self._state is State.LISTENING and turn and turn.input is Input.SPEAKING:
             return  # the wake word inside a request is part of it
         if self._state is State.SPEAKING and self._settings.barge_in is BargeIn.OFF:
             return
@@ -326,10 +196,10 @@ class Conversation:
         barge_in = self._state is State.SPEAKING and self._settings.barge_in is BargeIn.SPEECH
         if barge_in or self._state is State.FOLLOW_UP:
             self._begin_turn(event.at)
-        elif self._state is not State.LISTENING or (self._turn and self._turn.input is not _Input.NONE):
+        elif self._state is not State.LISTENING or (self._turn and self._turn.input is not Input.NONE):
             return
         assert self._turn is not None
-        self._turn.input = _Input.SPEAKING
+        self._turn.input = Input.SPEAKING
         self._timers.pop(_Timer.EARCON, None)
         self._enter(State.LISTENING, event.at, self._settings.max_utterance + UTTERANCE_MARGIN)
         self._ensure_session(event.at)
@@ -342,7 +212,7 @@ class Conversation:
 
     def _speech_stopped(self, event: ev.SpeechStopped) -> None:
         turn = self._turn
-        if self._state is not State.LISTENING or turn is None or turn.input is not _Input.SPEAKING:
+        if self._state is not State.LISTENING or turn is None or turn.input is not Input.SPEAKING:
             return
         if self._settings.server_turn_detection and event.reason is StopReason.SILENCE:
             turn.speech_stopped = True
@@ -356,14 +226,14 @@ class Conversation:
         turn = self._turn
         if event.session != self._session or not self._settings.server_turn_detection:
             return
-        if self._state is not State.LISTENING or turn is None or turn.input is not _Input.SPEAKING:
+        if self._state is not State.LISTENING or turn is None or turn.input is not Input.SPEAKING:
             return
         self._out.append(do.CloseUplink(turn.id))
-        turn.input = _Input.COMPLETE
+        turn.input = Input.COMPLETE
         self._think(event.at)  # the server commits, and begins the response, by itself
 
-    def _commit(self, turn: _Turn, at: float) -> None:
-        turn.input = _Input.COMPLETE
+    def _commit(self, turn: Turn, at: float) -> None:
+        turn.input = Input.COMPLETE
         self._out.append(do.CommitInput())
         self._out += self._slot.request(turn.id)
         self._think(at)
@@ -373,7 +243,7 @@ class Conversation:
         assert self._turn is not None
         self._persona = MAIN
         self._turn.text = event.text
-        self._turn.input = _Input.COMPLETE
+        self._turn.input = Input.COMPLETE
         self._ensure_session(event.at)
         self._out.append(do.SendText(event.text))
         self._out += self._slot.request(self._turn.id)
@@ -442,7 +312,7 @@ class Conversation:
         self._timers.pop(_Timer.KEEP_OPEN, None)
         self._timers.pop(_Timer.ROTATE, None)
         turn = self._turn
-        if turn is None or turn.input is _Input.NONE:
+        if turn is None or turn.input is Input.NONE:
             return  # nothing was under way; the next utterance opens a new session
         if self._playing:
             turn.calls.clear()
@@ -454,7 +324,7 @@ class Conversation:
             return
         self._fail(event.at, event.failure.value, FAILURE_PHRASES[event.failure])
 
-    def _retry(self, turn: _Turn, event: ev.SessionLost) -> bool:
+    def _retry(self, turn: Turn, event: ev.SessionLost) -> bool:
         """Try the same turn on a new session, if nothing was heard or done yet and there is time."""
         if turn.acted or not event.failure.retryable:
             return False
@@ -467,10 +337,10 @@ class Conversation:
         self._open_session(event.at, delay)
         if turn.text is not None:
             self._out.append(do.SendText(turn.text))
-        elif turn.announcement is None:
+        elif turn.spoken:
             self._out.append(do.ReplayUplink(turn.id))
-        if turn.input is _Input.COMPLETE:
-            if turn.text is None and turn.announcement is None:
+        if turn.input is Input.COMPLETE:
+            if turn.spoken:
                 self._out.append(do.CommitInput())
             self._out += self._slot.request(turn.id, announce=turn.announcement)
             self._think(event.at)
@@ -503,7 +373,7 @@ class Conversation:
         if self._turn is None or not self._is_live(event.response) or event.item in self._stopping:
             return
         self._turn.acted = True
-        item = self._playing.setdefault(event.item, _Item(self._session))
+        item = self._playing.setdefault(event.item, PlayingItem(self._session))
         item.received_bytes += len(event.pcm)
         self._out.append(do.Play(event.item, event.pcm))
         if self._state is not State.SPEAKING:
@@ -583,7 +453,7 @@ class Conversation:
             self._end_turn(at, TurnOutcome.INTERRUPTED)
         self._hush()
         self._last_turn = TurnId(self._last_turn + 1)
-        self._turn = _Turn(self._last_turn)
+        self._turn = Turn(self._last_turn)
         self._timers.pop(_Timer.KEEP_OPEN, None)
         self._out.append(do.BeginTurn(self._turn.id))
 
@@ -592,9 +462,9 @@ class Conversation:
         turn = self._turn
         if turn is None:
             return
-        if turn.input is not _Input.NONE and turn.text is None and turn.announcement is None:
+        if turn.input is not Input.NONE and turn.spoken:
             self._out.append(do.DropUplink(turn.id))
-        if turn.input is _Input.SPEAKING and self._link is not Link.DOWN:
+        if turn.input is Input.SPEAKING and self._link is not Link.DOWN:
             self._out.append(do.ClearInput())
         self._out += self._slot.abandon()
         if self._playing:
@@ -626,21 +496,13 @@ class Conversation:
             return
         self._finish_turn(turn, at)
 
-    def _finish_turn(self, turn: _Turn, at: float) -> None:
+    def _finish_turn(self, turn: Turn, at: float) -> None:
         answered = turn.answer.strip() != "" or (turn.acted and not turn.needs_create)
         self._end_turn(at, TurnOutcome.ANSWERED if answered else TurnOutcome.EMPTY)
         asked = turn.answer.rstrip().endswith(("?", "？"))
         mode = self._settings.follow_up
-        wanted = (
-            answered and not turn.ending and (mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked))
-        )
-        if (
-            wanted
-            and turn.text is None
-            and turn.announcement is None
-            and not self._waiting_alerts
-            and not self._ringing
-        ):
+        wanted = mode is FollowUp.ALWAYS or (mode is FollowUp.AFTER_QUESTION and asked)
+        if answered and wanted and turn.spoken and not turn.ending and not self._notices.alert_waits:
             self._enter(State.FOLLOW_UP, at, self._settings.follow_up_window)
             self._out.append(do.Listen(Expect.FOLLOW_UP, delay_ms=self._settings.echo_tail_ms))
         else:
@@ -665,13 +527,13 @@ class Conversation:
 
     def _user_transcript(self, event: ev.UserTranscript) -> None:
         """For the history of a later session. Recognition must not steer the conversation, and may be late."""
-        if self._turn is not None:
+        if self._turn is not None and self._turn.input is Input.COMPLETE:
             self._turn.heard = event.text
         else:
             self._history.heard_late(event.text)
 
     def _stop_requested(self, event: ev.StopRequested) -> None:
-        self._dismiss_alerts()
+        self._out += self._notices.dismiss_alerts()
         self._hush()
         self._end_turn(event.at, TurnOutcome.STOPPED)
         self._rest(event.at)
@@ -703,8 +565,7 @@ class Conversation:
         self._timers.pop(_Timer.EARCON, None)
         if self._link is not Link.DOWN:
             self._timers[_Timer.KEEP_OPEN] = at + self._settings.keep_open
-        self._start_alerts(at)
-        self._start_announcement(at)
+        self._start_notices(at)
 
     def _progress(self, at: float) -> None:
         """Something moved: the state's deadline moves with it. LISTENING and FOLLOW_UP have fixed ones."""
@@ -743,7 +604,7 @@ class Conversation:
             case State.FOLLOW_UP:
                 self._rest(at)
             case State.LISTENING:
-                if turn is None or turn.input is _Input.NONE:
+                if turn is None or turn.input is Input.NONE:
                     self._end_turn(at, TurnOutcome.NO_SPEECH)
                     self._rest(at)
                 elif turn.speech_stopped:
@@ -752,50 +613,30 @@ class Conversation:
                 else:
                     self._fail(at, "the utterance did not end", Phrase.FAILED)
             case State.THINKING:
-                self._fail(at, "no answer in time", Phrase.TOO_SLOW)
                 self._close_session()  # a session that stalled once is not trusted with the next turn
+                self._fail(at, "no answer in time", Phrase.TOO_SLOW)
             case State.SPEAKING:
                 self._fail(at, "playback did not end", Phrase.FAILED)
             case _:
                 assert_never(self._state)
 
-    # --- announcements ----------------------------------------------------------------------------------------------
+    # --- what nobody asked for --------------------------------------------------------------------------------------
 
-    def _start_announcement(self, at: float) -> None:
-        """Say the next one when nobody talks and nothing rings; it is a turn of its own, out of band."""
-        if self._state is not State.IDLE or self._ringing or not self._waiting_announcements:
-            return
-        text = self._waiting_announcements.pop(0)
+    def _start_notices(self, at: float) -> None:
+        """Ring, or else announce, when nobody talks. A turn is short, and every state has a deadline."""
+        if self._state is State.FOLLOW_UP and self._notices.alert_waits:
+            self._rest(at)
+        elif self._state is State.IDLE:
+            self._out += self._notices.start_alerts()
+            if (text := self._notices.next_announcement()) is not None:
+                self._announce(text, at)
+
+    def _announce(self, text: str, at: float) -> None:
+        """An announcement is a turn of its own, out of band."""
         self._begin_turn(at)
         assert self._turn is not None
         self._turn.announcement = text
-        self._turn.input = _Input.COMPLETE
+        self._turn.input = Input.COMPLETE
         self._ensure_session(at)
         self._out += self._slot.request(self._turn.id, tools=False, announce=text)
         self._think(at)
-
-    # --- alerts -----------------------------------------------------------------------------------------------------
-
-    def _start_alerts(self, at: float) -> None:
-        """Ring when nobody is talking; a turn is short, and every state has a deadline."""
-        if self._state is State.FOLLOW_UP and self._waiting_alerts:
-            self._rest(at)
-            return
-        if self._state is State.IDLE:
-            while self._waiting_alerts:
-                alert = self._waiting_alerts.pop(0)
-                self._ringing.append(alert)
-                self._out.append(do.StartAlert(alert))
-
-    def _dismiss_alerts(self) -> None:
-        for alert in self._ringing:
-            self._out.append(do.StopAlert(alert, dismissed=True))
-        self._ringing.clear()
-
-    def _alert_ended(self, event: ev.AlertEnded) -> None:
-        if event.alert in self._waiting_alerts:
-            self._waiting_alerts.remove(event.alert)
-        elif event.alert in self._ringing:
-            self._ringing.remove(event.alert)
-            self._out.append(do.StopAlert(event.alert, dismissed=False))
-            self._start_announcement(event.at)

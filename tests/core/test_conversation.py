@@ -9,21 +9,21 @@ import pytest
 from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, EarconKind, TurnOutcome
-from assistant.core.conversation import (
+from assistant.core.conversation import Conversation
+from assistant.core.endpointing import Expect
+from assistant.core.events import Event, Failure, ResponseStatus, StopReason
+from assistant.core.history import Message
+from assistant.core.notices import MAX_ANNOUNCEMENTS
+from assistant.core.policy import (
     CUT_OFF,
     END_CONVERSATION,
-    MAX_ANNOUNCEMENTS,
     TOO_MANY_ROUNDS,
     BargeIn,
-    Conversation,
     ConversationSettings,
     FollowUp,
     Link,
     State,
 )
-from assistant.core.endpointing import Expect
-from assistant.core.events import Event, Failure, ResponseStatus, StopReason
-from assistant.core.history import Message
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
 C = TypeVar("C")
@@ -923,7 +923,7 @@ def test_announcements_that_pile_up_are_bounded() -> None:
     script.ask()
     for number in range(30):
         announce(script, f"Number {number}.")
-    assert len(script.conversation._waiting_announcements) == MAX_ANNOUNCEMENTS
+    assert len(script.conversation._notices._announcements) == MAX_ANNOUNCEMENTS
 
 
 def test_an_announcement_that_fails_does_so_without_a_sound() -> None:
@@ -986,3 +986,13 @@ def test_the_next_answer_is_as_loud_as_ever() -> None:
     suspect(script)
     script.done()
     assert do.Duck(0.0) in script.heard()
+
+
+def test_an_announcement_after_a_stalled_turn_gets_a_session_of_its_own() -> None:
+    script = Script(response_timeout=20.0)
+    script.ask()
+    announce(script)
+    commands = script.wait(20.0)
+    kinds = [type(command) for command in commands]
+    assert kinds.index(do.CloseSession) < kinds.index(do.OpenSession), "the stalled session is not trusted with it"
+    assert script.last(do.CreateResponse).announce is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from assistant.core import commands as do
 from assistant.core import events as ev
-from assistant.core.conversation import FollowUp, Link
 from assistant.core.personas import Persona
+from assistant.core.policy import FollowUp, Link
 from tests.core.test_conversation import Script
 
 PERSONAS = {"computer": Persona("twin"), "hey_mycroft": Persona("pirate", "local en")}

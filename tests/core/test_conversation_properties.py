@@ -8,17 +8,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from assistant.core import commands as do
 from assistant.core import events as ev
-from assistant.core.conversation import (
-    END_CONVERSATION,
-    BargeIn,
-    Conversation,
-    ConversationSettings,
-    FollowUp,
-    Link,
-    State,
-)
+from assistant.core.conversation import Conversation
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
 from assistant.core.personas import Persona
+from assistant.core.policy import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp, Link, State
 from assistant.types import AlertId, CallId, ItemId, Milliseconds, ResponseId, TurnId
 
 RESPONSES = st.sampled_from([ResponseId(f"r{number}") for number in range(4)])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from assistant.core import events as ev
-from assistant.core.conversation import State
+from assistant.core.policy import State
 from assistant.testing.scripted_server import Peer, ScriptedServer
 from assistant.testing.virtual_time import run
 from tests.engine_rig import Rig
