@@ -99,8 +99,9 @@ class TokenSource:
         raise type(failure)(str(failure))
 
     def reject(self) -> None:
-        """A service did not accept the token: fetch another for the next who asks."""
+        """A service did not accept the token: another is fetched at once, for the next who asks."""
         self._token = None
+        self._asked.set()
 
     async def run(self) -> None:
         """Keep a token at hand until cancelled; who still waits then is told that it is over."""

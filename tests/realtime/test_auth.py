@@ -167,6 +167,8 @@ def test_a_rejected_token_is_not_shown_again() -> None:
     async def act(source: TokenSource, entra: Entra) -> None:
         assert await source.token() == "token-1"
         source.reject()
+        await asyncio.sleep(3)
+        assert len(entra.requests) == 2, "before anybody asks"
         assert await source.token() == "token-2"
 
     with_source(act)
