@@ -195,8 +195,8 @@ class TestProblems:
             ("session: {speed: .nan}", "1: session.speed: expected a finite number, got nan"),
             (
                 "provider: opnai",
-                "1: provider: must be one of local, openai, azure, azure_preview, voice_live, custom (did you mean openai?), "
-                "got the text 'opnai'",
+                "1: provider: must be one of local, openai, azure, azure_preview, voice_live, custom "
+                "(did you mean openai?), got the text 'opnai'",
             ),
             (
                 "session: {noise_reduction: loud}",
