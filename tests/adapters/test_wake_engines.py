@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from assistant.adapters import wake_steps
@@ -92,6 +95,28 @@ def test_after_a_gap_the_scores_are_those_without_a_gap(
             assert got == (expected and pytest.approx(expected, abs=1e-4)), f"frame {number}"
             compared += got is not None and number >= 240 and got["alexa"] > 0.5
     assert compared > 2
+
+
+@pytest.mark.parametrize("engine", [OpenWakeWordDetector, PyOpenWakeWordDetector])
+@pytest.mark.parametrize("gap", [20, 24, 25, 26, 27, 30])
+def test_after_a_gap_nothing_older_is_left_in_what_is_scored(engine: type[Any], gap: int) -> None:
+    """Scores forgive small errors; the embeddings that they are made of do not. ``gap`` is in steps, all of it loud."""
+    free, skipping = engine(["alexa"]), engine(["alexa"])
+    sound = concat(*(noise(0.36, level, seed) for seed, level in enumerate([-20, -60, -30, -12, -50] * 5)))
+    for number, (_, pcm) in enumerate(frames(sound[: (40 + gap) * 1280]), 1):
+        free.process(pcm)
+        if number <= 40 * 4 or number == (40 + gap) * 4:
+            skipping.process(pcm)
+        else:
+            skipping.skip(pcm)
+    assert np.abs(embeddings(free)).max() > 10
+    assert embeddings(skipping) == pytest.approx(embeddings(free), abs=1e-3)
+
+
+def embeddings(detector: Any) -> npt.NDArray[np.float32]:
+    """The last 16: all that a score of "alexa" is made of."""
+    kept = detector._embeddings if isinstance(detector, OpenWakeWordDetector) else detector._models["alexa"].embeddings
+    return np.asarray(kept[-16:])
 
 
 def test_words_of_several_engines_are_scored_at_once_in_the_order_of_the_config(clip: Samples) -> None:
