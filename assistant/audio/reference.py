@@ -102,7 +102,8 @@ class ReferenceBuffer:
                 return bytes(FRAME * 2)
             self._follow(captured_at)
             assert self._next is not None
-            start, self._next = self._next, self._next + FRAME
+            start = self._next
+            self._next = self._after(start)
             frame = self._read(start)
             self._quiet = 0 if frame.any() else self._quiet + 1
             return frame.astype("<i2").tobytes()
@@ -133,6 +134,15 @@ class ReferenceBuffer:
             self._error -= step
             self._slips += 1
             self._since_slip = 0
+
+    def _after(self, start: int) -> int:
+        """Where the frame after the one at ``start`` begins.
+
+        Samples that the speaker is a little late to pull will be played, so they must not be left out: the reader waits
+        for them, with silence, and catches up later. A speaker that has stopped is not waited for.
+        """
+        missing = start + FRAME - self._written
+        return max(start, self._written) if 0 < missing <= JUMP_S * SPEAKER_RATE else start + FRAME
 
     def _jump(self, position: int) -> None:
         self._next = position

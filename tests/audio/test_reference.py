@@ -179,3 +179,23 @@ def test_while_nothing_plays_a_difference_is_made_up_for_at_once() -> None:
     expected = round(0.03 * SPEAKER_RATE)
     heard = np.concatenate([positions(buffer.take(1000.0 + index * 0.02)) for index in range(150, 155)])
     assert int(np.flatnonzero(heard)[0]) == pytest.approx(expected, abs=40)
+
+
+def test_no_sample_is_left_out_because_it_was_pulled_late() -> None:
+    """The device's thread was held up for 60 ms: the pulls come in one go, and all of them are played."""
+    buffer = ReferenceBuffer()
+    stream = []
+    for index in range(300):
+        due = 1000.0 + index * 0.02
+        if not 150 <= index < 154:
+            for late in range(150, 154) if index == 154 else ():
+                buffer.played(position_pcm(late * BLOCK, BLOCK), due, LATENCY)
+            buffer.played(position_pcm(index * BLOCK, BLOCK), due, LATENCY)
+        stream.append(positions(buffer.take(due + 0.02)).astype(int))
+    assert buffer.stats.jumps == 1
+    assert buffer.stats.missing > 0
+    heard = np.concatenate(stream)
+    heard = heard[heard > 0]
+    # A slip, by which the reader catches up, leaves out one sample at a time.
+    assert np.all(np.isin(np.diff(heard) % 30_000, [1, 2]))
+    assert np.count_nonzero(np.diff(heard) % 30_000 == 2) <= buffer.stats.slips
