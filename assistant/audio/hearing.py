@@ -48,12 +48,13 @@ class Hearing:
         self.uplink.hear(frame)  # first: an event of this frame may open the gate, and then wants it in the ring
         if self._hints is not None and self._hints.hear(frame.end, speech=heard.speech, scores=heard.scores):
             self._emit(ev.ConnectHint(self._now()))
+        speaking = self._wake_gate.speaking  # as it was before a hit may interrupt the answer
         self._wake_gate.hear(heard.speech)
         hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))
         if self._history is not None:
-            self._history.hear(frame, heard.scores, hit.name if hit else None, speaking=self._wake_gate.speaking)
+            self._history.hear(frame, heard.scores, hit.name if hit else None, speaking=speaking)
         if heard.evidence is not None:
             self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
         match self._endpointer.hear(frame.start, self._counts_as_speech(heard)):

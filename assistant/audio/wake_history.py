@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from assistant.audio.wav import wav_header
-from assistant.core.wake_attempts import AttemptFinder, WakeAttempt
+from assistant.core.wake_attempts import NEAR_MISS, AttemptFinder, WakeAttempt
 from assistant.types import FRAME_MS, MIC_RATE, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class WakeHistory:
         self._now = now
         self._finder = AttemptFinder()
         self._audio: deque[bytes] | None = deque(maxlen=_AUDIO_MS // FRAME_MS) if keep_audio else None
+        self._while_speaking: set[str] = set()  # words that scored while the assistant spoke
         self._written = 0  # since the file was last cut
         self._broken = False
 
@@ -61,14 +62,16 @@ class WakeHistory:
             self._audio.append(frame.pcm)
         if scores is None or self._broken:
             return
+        if speaking:
+            self._while_speaking |= {word for word, score in scores.items() if score >= NEAR_MISS or word == hit}
         for attempt in self._finder.feed(frame.end, scores, hit):
             try:
-                self._keep(attempt, speaking)
+                self._keep(attempt)
             except OSError as error:
                 self._broken = True
                 log.warning("wake history: cannot write to %s: %s; it is not kept", self._folder, error.strerror)
 
-    def _keep(self, attempt: WakeAttempt, speaking: bool) -> None:
+    def _keep(self, attempt: WakeAttempt) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         at = self._now()
         audio = self._keep_audio(attempt, at) if self._audio is not None else None
@@ -77,11 +80,12 @@ class WakeHistory:
             "word": attempt.word,
             "peak": round(attempt.peak, 4),
             "hit": attempt.hit,
-            "speaking": speaking,
+            "speaking": attempt.word in self._while_speaking,
         } | ({"audio": audio} if audio else {})
         path = self._folder / FILE_NAME
         with _open_private(path, os.O_APPEND) as file:
             file.write(json.dumps(entry).encode() + b"\n")
+        self._while_speaking.discard(attempt.word)
         self._written += 1
         if self._written % 100 == 1:  # also once after a start
             _cut(path)

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from assistant.audio import wake_history
+from assistant.audio.analysis import Heard
+from assistant.audio.hearing import Hearing
+from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import AUDIO_FOLDER, FILE_NAME, HistoryEntry, WakeHistory, read_history
+from assistant.core.endpointing import Endpointer, EndpointingSettings
+from assistant.core.events import Event, Woken
+from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.types import FRAME_SAMPLES, AudioFrame
 
 
@@ -97,3 +103,40 @@ def test_a_folder_that_cannot_be_written_ends_it_with_one_warning(
         room.attempt(0.42)
         room.attempt(0.42)
     assert [record.message.split(":")[0] for record in caplog.records] == ["wake history"]
+
+
+def test_hearing_tells_the_history_what_woke_the_assistant_and_when_it_spoke(tmp_path: Path) -> None:
+    words = [WakeWordSettings("alexa", 0.5, threshold_speaking=0.3)]
+    woken: list[Event] = []
+    history = WakeHistory(tmp_path, keep_audio=False, now=lambda: 7.0)
+    endpointer, uplink = Endpointer(EndpointingSettings()), Uplink(2.0, lambda pcm: None)
+    interrupt = False
+
+    def emit(event: Event) -> None:
+        woken.append(event)
+        if interrupt and isinstance(event, Woken):
+            hearing.speaking(False)
+
+    hearing = Hearing(WakeGate(words), endpointer, uplink, emit, lambda: 0.0, history=history)
+
+    def hear(first: int, score: float) -> None:
+        for number in range(first, first + 100):
+            frame = AudioFrame(number * FRAME_SAMPLES, bytes(640), 0.0)
+            scores = {"alexa": score if number == first + 3 else 0.0} if number % 4 == 3 else None
+            hearing.hear(Heard(frame, False, scores))
+
+    hear(0, 0.4)
+    hearing.speaking(True)
+    interrupt = True
+    hear(100, 0.4)
+    interrupt = False
+    hear(200, 0.6)
+    assert [(event.sample, event.score) for event in woken if isinstance(event, Woken)] == [
+        (104 * FRAME_SAMPLES, 0.4),
+        (204 * FRAME_SAMPLES, 0.6),
+    ]
+    assert [(entry.peak, entry.hit, entry.speaking) for entry in read_history(tmp_path)] == [
+        (0.4, False, False),
+        (0.4, True, True),
+        (0.6, True, False),
+    ]
