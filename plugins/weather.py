@@ -116,8 +116,9 @@ class Weather(Plugin):
         return {"say": f"Yes, rain is likely {when}: the chance is {chance} percent.", "at": at, "chance": chance}
 
     async def check(self) -> str | None:
-        if self.config.latitude is None or self.config.longitude is None:
-            return "I do not know where home is: set latitude and longitude under plugins.weather"
+        # With neither, nobody has asked for the weather yet: not worth a complaint at every start.
+        if (self.config.latitude is None) != (self.config.longitude is None):
+            return "plugins.weather has only one of latitude and longitude: set both"
         return None
 
     def _read(self) -> Forecast:

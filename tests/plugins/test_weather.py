@@ -112,12 +112,16 @@ def test_rain_counts_from_now_on(service: Service, tmp_path: Path) -> None:
     assert asyncio_said == ["No, it looks dry for the next 12 hours."]
 
 
-def test_a_place_that_is_not_set_is_a_status_and_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [({}, PluginStatus.ENABLED), ({"latitude": 52.5}, PluginStatus.SELF_CHECK_FAILED)],
+)
+def test_a_place_that_is_not_set_is_told(tmp_path: Path, settings: dict[str, float], status: PluginStatus) -> None:
     async def main() -> None:
-        home = PluginHarness(PLUGIN, tmp_path)
+        home = PluginHarness(PLUGIN, tmp_path, settings=settings)
         await home.registry.start()
         (info,) = home.registry.plugins
-        assert info.status is PluginStatus.SELF_CHECK_FAILED
+        assert info.status is status
         with pytest.raises(ToolError, match=r"set latitude and longitude under plugins\.weather"):
             await home.call("weather")
         await home.registry.stop()
