@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,22 @@ def test_on_a_sound_card_whose_microphone_does_not_hear_the_speaker(
     assert result.returncode != 0
     assert "the microphone delivers silence" in result.stderr
     assert load(tmp_path / "state") is None
+
+
+@pytest.mark.sound
+def test_on_a_sound_card_whose_speaker_is_heard_by_its_microphone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_sound() as sound:
+        for name, value in sound.changed_env.items():
+            monkeypatch.setenv(name, value)
+        loop = ["module-loopback", "source=speaker.monitor", "sink=micfeed", "latency_msec=60", "adjust_time=0"]
+        subprocess.run(["pactl", "load-module", *loop], check=True, stdout=subprocess.DEVNULL)
+        (tmp_path / "config.yaml").write_text("state_dir: state\naudio: {output: {volume: 30}}")
+        result = run_command("doctor", "--echo", "--config", "config.yaml", folder=tmp_path, within=90)
+    assert result.returncode == 0, result.stderr
+    report = load(tmp_path / "state")
+    assert report is not None and report.delay_ms is not None
+    assert report.volume == 30
+    assert 30 < report.delay_ms < 200
+    assert report.removed_db > 8  # 60 on an idle machine; one that is busy plays gaps, which no canceller can foresee

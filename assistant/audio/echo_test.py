@@ -39,6 +39,7 @@ INAUDIBLE_DBFS: Final = -55.0  # headphones
 MAX_SUSPICIONS: Final = 3
 """Ducks in half a minute that a user would put up with."""
 
+_DEAD_DB: Final = -95.0  # no room and no converter is that quiet
 _PLAYING_DB: Final = -45.0
 _MIN_CORRELATION: Final = 0.2
 _WAIT_MARGIN_S: Final = 5.0
@@ -102,6 +103,10 @@ class EchoTest:
             await self._wait(SETTLE_S)
             tell("playing a chirp")
             heard = await self._play("chirp", chirp(), CHIRP_WINDOW_S)
+            if level_db(b"".join(heard.raw)) < _DEAD_DB:
+                raise DeviceError(
+                    "the microphone delivers silence: is it muted, or the wrong one? see assistant devices"
+                )
             delay = find_delay(heard.raw, heard.reference)
             tell(f"playing {SPEECH_S:.0f} s of speech: please be quiet")
             repeated = speech * (1 + round(SPEECH_S * SPEAKER_RATE * 2) // max(1, len(speech)))
@@ -111,8 +116,6 @@ class EchoTest:
         finally:
             self._microphone.stop()
             self._player.stop()
-        if level_db(b"".join(heard.raw)) < -95:
-            raise DeviceError("the microphone delivers silence: is it muted, or the wrong one? see assistant devices")
         return self._report(delay, talk, names)
 
     def _report(self, delay: float | None, talk: _Take, names: tuple[str | None, str | None]) -> EchoReport:
