@@ -268,7 +268,7 @@ def _over_speech(text: str, trials: int) -> Callable[[Scene], Iterator[tuple[int
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=1.0, help="of its own speech, per room and level")
-    parser.add_argument("--trials", type=int, default=8, help="interruptions, per room and level")
+    parser.add_argument("--trials", type=int, default=6, help="interruptions, per room and level")
     options, _ = parser.parse_known_args()  # make bench names the benches to run
     began = time.monotonic()
     canceller()

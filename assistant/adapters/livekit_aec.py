@@ -1,8 +1,8 @@
 """Echo cancellation with WebRTC's AEC3, out of the ``livekit`` package (no room, no network: only its audio module).
 
-What was measured (two simulated rooms and a real-time loop; docs/echo.md): it removes 30 to 46 dB of echo, learns a
-room within a second, finds delays of up to 500 ms by itself and follows drifting clocks. It also removes what is 10 dB
-or more below the echo, a person included, while the echo lasts.
+What was measured in simulated rooms (docs/echo.md): it removes 20 to 50 dB of echo where a room is not too hard, learns
+it within a second, finds delays of up to 500 ms by itself and follows drifting clocks. It also removes most of what is
+10 dB or more below the echo, a person included, while the echo lasts.
 """
 
 from __future__ import annotations

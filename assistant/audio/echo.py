@@ -1,6 +1,6 @@
 """The assistant's own voice, taken out of the microphone before VAD and uplink.
 
-The wake word hears the microphone as it is: echo cancellation costs it more recall than echo does (docs/echo.md).
+The wake word hears the microphone as it is: behind the canceller it was not found more often (docs/echo.md).
 """
 
 from __future__ import annotations
