@@ -202,9 +202,8 @@ async def meet_hostile_tools(state: Path) -> None:
             began = time.perf_counter()
             call = asyncio.ensure_future(runner.call(function.__name__, ""))
             await asyncio.sleep(0.01)
-            asked = time.perf_counter()
             answered = (await runner.call("good", "")).status == "ok"
-            good_ms = (time.perf_counter() - asked) * 1000
+            good_ms = (time.perf_counter() - began - 0.01) * 1000  # from when it was due, also if the loop was late
             outcome = await call
             after = (time.perf_counter() - began) * 1000
             await asyncio.sleep(0.02)
