@@ -47,7 +47,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_every_command_has_help_and_a_module() -> None:
     parser = build_parser()
     [commands] = [action for action in parser._actions if action.dest == "command"]
-    names = {"run", "ask", "check-config", "devices", "tools", "cost", "turns", "serve", "demo", "wake"}
+    names = {"run", "ask", "check-config", "devices", "doctor", "tools", "wake", "turns", "cost", "serve", "demo"}
     assert set(commands.choices or ()) == names
     more = {"ask": ["x"], "tools": ["list"], "wake": ["history"]}
     for arguments in ([name, *more.get(name, [])] for name in names):

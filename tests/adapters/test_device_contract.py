@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -141,6 +142,9 @@ class Ear:
     def listen(self, microphone: Microphone) -> None:
         microphone.start(self.frames.append, self.ends.append)
 
+    def has_begun(self) -> bool:
+        return bool(self.frames)
+
     def heard(self, pcm: bytes) -> bool:
         return pcm in b"".join(frame.pcm for frame in self.frames)
 
@@ -160,14 +164,26 @@ class Source:
         return pcm + bytes(2 * samples - len(pcm))
 
 
+def _holds(recording: Callable[[], bytes], pcm: bytes) -> bool:
+    return pcm in recording()
+
+
+ATTEMPTS = 3
+"""A machine that is busy with other tests may miss a deadline of the sound server, and then a piece is lost for good.
+It does not do so three times in a row; an adapter that drops samples does."""
+
+
 class TestMicrophone:
     def test_hears_every_bit_in_continuous_frames(self, rig: Rig) -> None:
-        ear, microphone = Ear(), rig.microphone()
-        ear.listen(microphone)
-        rig.wait(lambda: bool(ear.frames))
-        rig.speak()
-        rig.wait(lambda: ear.heard(SPOKEN))
-        microphone.stop()
+        for _ in range(ATTEMPTS):
+            ear, microphone = Ear(), rig.microphone()
+            ear.listen(microphone)
+            rig.wait(ear.has_begun)
+            rig.speak()
+            rig.wait(partial(ear.heard, SPOKEN), 3.0)
+            microphone.stop()
+            if ear.heard(SPOKEN):
+                break
         assert ear.heard(SPOKEN)
         assert [frame.start for frame in ear.frames] == [n * FRAME_SAMPLES for n in range(len(ear.frames))]
         assert {len(frame.pcm) for frame in ear.frames} == {FRAME_BYTES}
@@ -205,12 +221,16 @@ class TestMicrophone:
 
 class TestSpeaker:
     def test_plays_every_bit(self, rig: Rig) -> None:
-        source, speaker = Source(), rig.speaker()
-        with rig.recording() as heard:
-            speaker.start(source, source.ends.append)
-            rig.wait(lambda: PLAYED in heard())
-            speaker.stop()
-            assert PLAYED in heard()
+        for _ in range(ATTEMPTS):
+            source, speaker = Source(), rig.speaker()
+            with rig.recording() as heard:
+                speaker.start(source, source.ends.append)
+                rig.wait(partial(_holds, heard, PLAYED), 3.0)
+                speaker.stop()
+                whole = PLAYED in heard()
+            if whole:
+                break
+        assert whole
         assert source.ends == []
 
     def test_pulls_as_fast_as_it_plays(self, rig: Rig) -> None:
