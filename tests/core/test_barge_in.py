@@ -49,7 +49,10 @@ def test_what_is_no_evidence(voiced: bool, residual: float) -> None:
 
 def test_nothing_counts_before_the_room_is_known() -> None:
     detector = BargeInDetector()
-    assert not any(evidence.speech for evidence in feed(detector, LEARNING_FRAMES, voiced=True, residual=-40.0))
+    feed(detector, LEARNING_FRAMES - 20)
+    assert not any(evidence.speech for evidence in feed(detector, 20, voiced=True, residual=-40.0))
+    feed(detector, 10)
+    assert feed(detector, 1, voiced=True, residual=-20.0)[0].speech
 
 
 def test_echo_that_gets_through_in_the_beginning_is_no_evidence_later() -> None:
