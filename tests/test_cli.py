@@ -49,7 +49,7 @@ def test_every_command_has_help_and_a_module() -> None:
     [commands] = [action for action in parser._actions if action.dest == "command"]
     names = {"run", "ask", "check-config", "devices", "doctor", "tools", "wake", "turns", "cost", "serve", "demo"}
     assert set(commands.choices or ()) == names
-    more = {"ask": ["x"], "tools": ["list"], "wake": ["history"]}
+    more = {"ask": ["x"], "tools": ["list"], "wake": ["history"], "doctor": ["--echo"]}
     for arguments in ([name, *more.get(name, [])] for name in names):
         options = parser.parse_args(arguments)
         assert (Path(__file__).parents[1] / "assistant" / "cli" / f"{options.module}.py").exists()
