@@ -133,7 +133,7 @@ def _count(data: Mapping[str, Any], key: str) -> int:
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    if not value <= MAX_TOKENS:  # also NaN
+    if not abs(value) <= MAX_TOKENS:  # also NaN
         raise OddUsage(f"usage.{key} is not believable; not counted")
     return max(0, int(value))
 
