@@ -84,6 +84,8 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         max_tool_rounds=session.max_tool_rounds,
         keep_open=session.keep_open_s,
         context=session.context_s,
+        fallback=session.fallback == "local" and config.provider != "local",
+        max_session_turns=session.max_turns,
         server_turn_detection=session.turn_detection != "local",
         server_stop_grace=_server_stop_grace(config),
         personas=personas(config),
@@ -140,12 +142,17 @@ def _kind(config: Config, name: str) -> str:
 
 def provider_of(config: Config, persona: str) -> Provider:
     """Which brain answers as this persona."""
+    if persona == core_personas.FALLBACK.name:
+        return "local"
     return (config.personas[persona].provider if persona else None) or config.provider
 
 
 def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> SessionSettings:
     """What a session is asked for. ``persona``: a name out of the config; "" is the assistant itself."""
     session = config.session
+    if persona == core_personas.FALLBACK.name:  # what was set for the far brain is not meant for this one
+        heard = Transcription("hearth-local") if session.transcription.model else None
+        return SessionSettings(session.instructions, transcription=heard, tools=tool_specs(config, tools))
     other = config.personas[persona] if persona else Persona()
     truncation: Literal["auto", "disabled"] | float | None
     truncation = session.retention_ratio if session.truncation == "retention_ratio" else session.truncation

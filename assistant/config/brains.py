@@ -51,9 +51,12 @@ def section_of(provider: str) -> str:
 
 
 def providers_in_use(settings: Settings) -> tuple[str, ...]:
-    """The provider and those of the personas, each once."""
+    """The provider, those of the personas, and the fallback, each once."""
     personas = (settings.personas[name].provider for name in sorted(settings.personas))
-    return tuple(dict.fromkeys((settings.provider, *(name for name in personas if name is not None))))
+    others = [name for name in personas if name is not None]
+    if settings.session.fallback == "local":
+        others.append("local")
+    return tuple(dict.fromkeys((settings.provider, *others)))
 
 
 def resolve(settings: Settings, provider: str) -> tuple[Brain, list[Finding]]:

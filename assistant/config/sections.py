@@ -109,6 +109,12 @@ class Session(Block):
         default=0.8, gt=0, le=1, description="truncation: retention_ratio: the share that is kept"
     )
     tracing: Switch = Field(default=False, description="Whether the provider keeps traces of the conversations")
+    fallback: Literal["none", "local"] = Field(
+        default="none", description="Who answers when the provider cannot be reached; local = the embedded brain"
+    )
+    max_turns: int = Field(
+        default=12, ge=0, le=1000, description="Turns after which a session is replaced, to save tokens; 0 = never"
+    )
     connect: Literal["auto", "wake", "speech", "after_speech"] = Field(
         default="auto",
         description="What opens a session; auto = wake for a cloud brain, after_speech for the local one",

@@ -20,6 +20,7 @@ class EarconKind(Enum):
 
     WAKE = "wake"
     ERROR = "error"
+    FALLBACK = "done"  # the embedded brain answers in place of the far one
 
 
 class Phrase(Enum):

@@ -27,7 +27,7 @@ from assistant.core.endpointing import Expect
 from assistant.core.events import Event, ResponseStatus, StopReason
 from assistant.core.history import History
 from assistant.core.notices import Notices
-from assistant.core.personas import MAIN
+from assistant.core.personas import FALLBACK, MAIN
 from assistant.core.policy import (
     CUT_OFF,
     END_CONVERSATION,
@@ -67,6 +67,8 @@ class Conversation:
         self._session = 0
         self._persona = MAIN  # who answers now
         self._session_persona = MAIN  # whom the session takes itself for
+        self._session_turns = 0
+        self._away_until = 0.0  # until then the far brain is not asked
         self._last_turn = TurnId(0)
         self._turn: Turn | None = None
         self._slot = ResponseSlot()
@@ -253,6 +255,8 @@ class Conversation:
 
     def _ensure_session(self, at: float) -> None:
         """A session that is open or opening, and takes itself for who answers in this turn."""
+        if self._settings.fallback and at < self._away_until:
+            self._persona = FALLBACK
         if self._persona.kind != self._session_persona.kind:
             self._close_session()
         if self._link is not Link.DOWN and self._persona != self._session_persona:
@@ -263,6 +267,7 @@ class Conversation:
 
     def _open_session(self, at: float, delay: float = 0.0) -> None:
         self._session += 1
+        self._session_turns = 0
         self._link = Link.CONNECTING
         self._session_persona = self._persona
         self._out.append(do.OpenSession(self._session, delay, self._persona.name))
@@ -320,7 +325,7 @@ class Conversation:
             for item in self._playing:
                 self._finish_item(item)  # what has arrived is heard to its end
             return
-        if self._retry(turn, event):
+        if self._retry(turn, event) or self._fall_back(turn, event):
             return
         self._fail(event.at, event.failure.value, FAILURE_PHRASES[event.failure])
 
@@ -329,12 +334,32 @@ class Conversation:
         if turn.acted or not event.failure.retryable:
             return False
         if turn.retry_until is None:
-            turn.retry_until = event.at + self._settings.retry_budget
+            far = self._settings.fallback and self._persona != FALLBACK
+            turn.retry_until = event.at + (self._settings.fallback_budget if far else self._settings.retry_budget)
         delay = retry_delay(turn.losses, event.retry_after)
         turn.losses += 1
         if event.at + delay > turn.retry_until:
             return False
         self._open_session(event.at, delay)
+        self._say_again(turn, event.at)
+        return True
+
+    def _fall_back(self, turn: Turn, event: ev.SessionLost) -> bool:
+        """Let the embedded brain answer the same request, and the next ones for a while."""
+        if not self._settings.fallback or turn.acted or self._persona == FALLBACK:
+            return False
+        self._away_until = event.at + self._settings.fallback_hold
+        self._persona = FALLBACK
+        turn.losses, turn.retry_until = 0, None
+        self._out.append(do.PlayEarcon(EarconKind.FALLBACK))
+        if not event.failure.retryable:
+            self._say_phrase(FAILURE_PHRASES[event.failure])  # it will not pass by itself, so somebody must know
+        self._open_session(event.at)
+        self._say_again(turn, event.at)
+        return True
+
+    def _say_again(self, turn: Turn, at: float) -> None:
+        """Give a new session the turn's request, as far as it has been spoken."""
         if turn.text is not None:
             self._out.append(do.SendText(turn.text))
         elif turn.spoken:
@@ -343,8 +368,7 @@ class Conversation:
             if turn.spoken:
                 self._out.append(do.CommitInput())
             self._out += self._slot.request(turn.id, announce=turn.announcement)
-            self._think(event.at)
-        return True
+            self._think(at)
 
     # --- the answer -------------------------------------------------------------------------------------------------
 
@@ -475,6 +499,7 @@ class Conversation:
             self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
         self._turn = None
+        self._session_turns += turn.input is Input.COMPLETE
         if turn.announcement is None:
             self._history.add(at, turn.text or turn.heard, turn.answer)
         self._out.append(do.EndTurn(turn.id, outcome, detail))
@@ -514,10 +539,13 @@ class Conversation:
         self._end_turn(at, TurnOutcome.FAILED, detail)
         if asked:  # who asked for nothing need not hear that it failed
             self._out.append(do.PlayEarcon(EarconKind.ERROR))
-            self._phrases += 1
-            self._phrase = ItemId(f"phrase-{self._phrases}")
-            self._out.append(do.SayPhrase(self._phrase, phrase))
+            self._say_phrase(phrase)
         self._rest(at)
+
+    def _say_phrase(self, phrase: Phrase) -> None:
+        self._phrases += 1
+        self._phrase = ItemId(f"phrase-{self._phrases}")
+        self._out.append(do.SayPhrase(self._phrase, phrase))
 
     def _hush(self) -> None:
         """Nobody is talked over by a fixed sentence."""
@@ -565,6 +593,8 @@ class Conversation:
         self._timers.pop(_Timer.EARCON, None)
         if self._link is not Link.DOWN:
             self._timers[_Timer.KEEP_OPEN] = at + self._settings.keep_open
+            if 0 < self._settings.max_session_turns <= self._session_turns:
+                self._rotate(at)  # the new session is told the last turns, and pays for no more than those
         self._start_notices(at)
 
     def _progress(self, at: float) -> None:
@@ -635,6 +665,7 @@ class Conversation:
         """An announcement is a turn of its own, out of band."""
         self._begin_turn(at)
         assert self._turn is not None
+        self._persona = MAIN
         self._turn.announcement = text
         self._turn.input = Input.COMPLETE
         self._ensure_session(at)

@@ -18,3 +18,6 @@ class Persona:
 
 
 MAIN = Persona()
+
+FALLBACK = Persona("(fallback)", "(fallback)")
+"""The embedded brain, which answers for everybody while the far one cannot be had. No config can use this name."""

@@ -66,6 +66,14 @@ class ConversationSettings:
     rotate_before: float = 300.0
     """How long before its end a session is replaced, as soon as nobody talks."""
     retry_budget: float = 10.0
+    fallback: bool = False
+    """Whether the embedded brain answers a turn whose session cannot be had."""
+    fallback_budget: float = 3.0
+    """What takes the place of ``retry_budget`` then: somebody else is ready to answer."""
+    fallback_hold: float = 60.0
+    """How long turns go to the embedded brain at once before the far one is tried again."""
+    max_session_turns: int = 0
+    """A session is replaced after this many turns, as each response is billed for all of them; 0 means never."""
     server_turn_detection: bool = False
     server_stop_grace: float = 3.0
     """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""

@@ -34,8 +34,12 @@ class House(RuleBasedStateMachine):
         follow_up=st.sampled_from(FollowUp),
         server=st.booleans(),
         rounds=st.integers(1, 3),
+        fallback=st.booleans(),
+        turns=st.integers(0, 3),
     )
-    def begin(self, barge_in: BargeIn, follow_up: FollowUp, server: bool, rounds: int) -> None:
+    def begin(
+        self, barge_in: BargeIn, follow_up: FollowUp, server: bool, rounds: int, fallback: bool, turns: int
+    ) -> None:
         self.conversation = Conversation(
             ConversationSettings(
                 barge_in=barge_in,
@@ -43,6 +47,8 @@ class House(RuleBasedStateMachine):
                 server_turn_detection=server,
                 max_tool_rounds=rounds,
                 personas=PERSONAS,
+                fallback=fallback,
+                max_session_turns=turns,
             )
         )
         self.server = server
