@@ -170,6 +170,9 @@ class Daemon:
         for index in range(round(TRAILING_SILENCE_S * 50)):
             analysis.put(AudioFrame(start + index * FRAME_SAMPLES, silence, self._loop.time()))
             await asyncio.sleep(0.001)  # as fast as analysis can take it, without overrunning its queue
+        end = start + round(TRAILING_SILENCE_S * 50) * FRAME_SAMPLES
+        while self._assistant.hearing.uplink.position < end:  # analysis may be behind, with a request still in it
+            await asyncio.sleep(0.02)
         await self._assistant.engine.idle.wait()
         log.info("the recording is over")
         self.stop()
