@@ -1,4 +1,4 @@
-"""Ringing alerts between plugins and the conversation.
+"""Ringing alerts and announcements, between plugins and the conversation.
 
 A plugin asks for an alert; the conversation decides when it sounds, and what the user does about it. The board holds
 who asked, so that each can be told.
@@ -41,6 +41,10 @@ class AlertBoard:
         """End the sound. Harmless when it is over."""
         if self._asked.pop(alert, None) is not None:
             self._emit(ev.AlertEnded(self._now(), alert))
+
+    def announce(self, text: str) -> None:
+        """Say a sentence as soon as nobody talks."""
+        self._emit(ev.AnnouncementRaised(self._now(), text))
 
     # --- what the engine calls ---
 

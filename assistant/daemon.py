@@ -60,6 +60,8 @@ class Daemon:
         self._lost: asyncio.Queue[DeviceError | None] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._death: BaseException | None = None
+        self._recording_end: int | None = None  # where a recording and the silence after it end, once that is known
+        self._heard_all = asyncio.Event()
         self._captured = 0  # one past the last sample that the microphone gave, whether or not it is analysed yet
 
     def stop(self) -> None:
@@ -108,6 +110,8 @@ class Daemon:
     def _heard(self, heard: Heard) -> None:
         self._liveness.frame(heard.frame.start, self._loop.time())
         self._assistant.hearing.hear(heard)
+        if self._recording_end is not None and heard.frame.end >= self._recording_end:
+            self._heard_all.set()
 
     def _deaf(self, error: BaseException) -> None:
         self._death = error
@@ -167,12 +171,11 @@ class Daemon:
     async def _finish_recording(self, analysis: AnalysisThread) -> None:
         silence = bytes(FRAME_BYTES)
         start = self._captured
+        self._recording_end = start + round(TRAILING_SILENCE_S * 50) * FRAME_SAMPLES
         for index in range(round(TRAILING_SILENCE_S * 50)):
             analysis.put(AudioFrame(start + index * FRAME_SAMPLES, silence, self._loop.time()))
             await asyncio.sleep(0.001)  # as fast as analysis can take it, without overrunning its queue
-        end = start + round(TRAILING_SILENCE_S * 50) * FRAME_SAMPLES
-        while self._assistant.hearing.uplink.position < end:  # analysis may be behind, with a request still in it
-            await asyncio.sleep(0.02)
+        await self._heard_all.wait()  # analysis may be behind, with a request still in it
         await self._assistant.engine.idle.wait()
         log.info("the recording is over")
         self.stop()

@@ -30,6 +30,9 @@ ToolCaller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 RECHECK_S: Final = 30.0
 """How often a sleep until a time of day looks at the wall clock again: somebody may have set it."""
 
+ANNOUNCEMENT_LIMIT: Final = 500
+"""Characters of an announcement: half a minute of speech."""
+
 UNHEARD_LIMIT_S: Final = 600.0
 """How long a ring may wait for its first sound (behind a conversation, say) before it is given up."""
 
@@ -203,6 +206,17 @@ class Context:
         self._rings[ring.alert] = ring
         self._ringer.start(ring.alert, title, ring._begun.set, partial(ring._end, RingEnd.DISMISSED))
         return ring
+
+    def announce(self, text: str) -> None:
+        """Say a sentence to the room, as soon as nobody talks and nothing rings.
+
+        Nobody asked for it, so keep it short and rare. Of more than a few that wait, the oldest are forgotten; and
+        where no brain can be reached, it is not said at all.
+        """
+        text = " ".join(text.split())
+        if not text:
+            raise ValueError("there is nothing to announce")
+        self._ringer.announce(text[:ANNOUNCEMENT_LIMIT])
 
     async def _limit(self, ring: Ring, limit_s: float) -> None:
         await self.sleep(UNHEARD_LIMIT_S, ring._begun)

@@ -28,7 +28,7 @@ class WallClock(Protocol):
 
 
 class Ringer(Protocol):
-    """Plays the alert sound. Called on the event loop; calls back on the event loop."""
+    """Makes plugins heard: the alert sound, and announcements. Called on the event loop; calls back on it."""
 
     def start(
         self, alert: AlertId, title: str, on_started: Callable[[], None], on_dismissed: Callable[[], None]
@@ -39,6 +39,10 @@ class Ringer(Protocol):
 
     def stop(self, alert: AlertId) -> None:
         """End the sound. Harmless when it is over."""
+        ...
+
+    def announce(self, text: str) -> None:
+        """Say a sentence as soon as nobody talks and nothing rings."""
         ...
 
 
@@ -75,4 +79,7 @@ class SilentRinger:
         on_started()
 
     def stop(self, alert: AlertId) -> None:
+        return
+
+    def announce(self, text: str) -> None:
         return

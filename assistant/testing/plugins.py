@@ -105,6 +105,8 @@ class RecordingRinger:
     def __init__(self) -> None:
         self.history: list[str] = []
         """The titles of all rings so far."""
+        self.announced: list[str] = []
+        """What was announced, in order."""
         self._sounds: dict[AlertId, _Sound] = {}
 
     @property
@@ -122,6 +124,9 @@ class RecordingRinger:
 
     def stop(self, alert: AlertId) -> None:
         self._sounds.pop(alert, None)
+
+    def announce(self, text: str) -> None:
+        self.announced.append(text)
 
     def dismiss(self) -> None:
         """The user reacts: everything that rings ends."""
