@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -38,6 +38,8 @@ from assistant.realtime.settings import Persona, SessionSettings
 from assistant.types import SPEAKER_RATE, CallId, ItemId, Milliseconds, ResponseId
 
 log = logging.getLogger(__name__)
+
+Id = TypeVar("Id", bound=str)
 
 _wire_log = logging.getLogger(f"{__name__}.wire")
 _wire_log.setLevel(logging.WARNING)  # below that the library logs headers and messages: keys, and what people say
@@ -179,7 +181,7 @@ class RealtimeSession:
             self._put(rt.CreateUserMessage(message.text) if is_user else rt.CreateAssistantMessage(message.text))
 
     def answer_call(self, call: CallId, output: str) -> None:
-        self._put(rt.CreateToolOutput(call, output))
+        self._put(rt.CreateToolOutput(self._theirs(call), output))
 
     def create_response(self, *, tools: bool = True, announce: str | None = None) -> None:
         """Ask for an answer, or have ``announce`` said outside of the conversation."""
@@ -188,10 +190,10 @@ class RealtimeSession:
         self._put(rt.CreateResponse(event_id, tools, announce))
 
     def cancel_response(self, response: ResponseId) -> None:
-        self._put(rt.CancelResponse(response))
+        self._put(rt.CancelResponse(self._theirs(response)))
 
     def truncate(self, item: ItemId, heard_ms: Milliseconds) -> None:
-        self._put(rt.TruncateItem(item, heard_ms))
+        self._put(rt.TruncateItem(self._theirs(item), heard_ms))
 
     def close(self) -> None:
         """End the session; ``run`` returns soon after, and reports nothing."""
@@ -316,19 +318,20 @@ class RealtimeSession:
         now = self._now()
         match event:
             case rt.AudioDelta(response, item, pcm):
-                self._emit(ev.AnswerAudio(now, response, item, pcm))
+                self._emit(ev.AnswerAudio(now, self._ours(response), self._ours(item), pcm))
             case rt.AudioDone(response, item):
-                self._emit(ev.AnswerAudioDone(now, response, item))
+                self._emit(ev.AnswerAudioDone(now, self._ours(response), self._ours(item)))
             case rt.AnswerTextDelta(response, item, delta):
-                self._emit(ev.AnswerText(now, response, item, delta))
+                self._emit(ev.AnswerText(now, self._ours(response), self._ours(item), delta))
             case rt.ResponseCreated(response):
-                self._emit(ev.ResponseCreated(now, self.number, response))
+                self._emit(ev.ResponseCreated(now, self.number, self._ours(response)))
             case rt.FunctionCall(response, call, name, arguments, complete):
+                call, response = self._ours(call), self._ours(response)
                 self._emit(ev.ToolCalled(now, response, call, name, arguments, complete))
             case rt.ResponseFinished(response, status, reason, usage):
                 if usage is not None and self._usage is not None:
                     self._usage(usage)
-                self._emit(ev.ResponseDone(now, response, ResponseStatus(status), reason))
+                self._emit(ev.ResponseDone(now, self._ours(response), ResponseStatus(status), reason))
             case rt.InputTranscribed(_, text):
                 self._emit(ev.UserTranscript(now, text))
             case rt.ServerSpeechStopped():
@@ -346,6 +349,13 @@ class RealtimeSession:
                 log.debug("unknown server event %s", event_type[:80])
             case rt.InputCommitted() | rt.ServerSpeechStarted() | rt.Ignored():
                 pass
+
+    def _ours(self, theirs: Id) -> Id:
+        """A server's id as the rest of Hearth knows it: a server may begin again with the same ids in each session."""
+        return cast(Id, f"{self.number}/{theirs}")
+
+    def _theirs(self, ours: Id) -> Id:
+        return cast(Id, ours.removeprefix(f"{self.number}/"))
 
     def _refused(self, error: rt.ServerError, now: float) -> None:
         busy = error.code == "conversation_already_has_active_response"

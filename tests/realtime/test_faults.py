@@ -273,3 +273,23 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
+
+
+def test_a_server_that_begins_again_with_the_same_ids_is_heard_in_every_session(tmp_path: Path) -> None:
+    async def forgetful(peer: Peer) -> None:
+        await peer.open_session()
+        while (await peer.receive())["type"] != "response.create":
+            pass  # what was said before, and the request
+        await peer.answer("Yes.", TONE, response="r1", item="i1")
+        await peer.close(1011)
+
+    async def main() -> Rig:
+        async with ScriptedServer(forgetful) as server:
+            rig = Rig(server.url, tmp_path)
+            async with rig.running():
+                for _ in range(3):
+                    assert await rig.ask() == "answered"
+            return rig
+
+    rig = run(main())
+    assert [entry["played_ms"] for entry in rig.all("playback_stopped")] == [100, 100, 100]

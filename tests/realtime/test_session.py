@@ -183,7 +183,7 @@ def test_tool_calls_and_usage_are_passed_on() -> None:
 
     client, _ = talk(script, act)
     [called] = client.all(ev.ToolCalled)
-    assert (called.call, called.tool, called.arguments) == ("c1", "clock_time", "{}")
+    assert (called.call, called.tool, called.arguments) == ("1/c1", "clock_time", "{}")
     assert client.usage == [{"total_tokens": 12}]
 
 
@@ -420,3 +420,29 @@ def test_a_session_that_is_over_takes_what_it_is_told_and_keeps_nothing() -> Non
 def test_headers_never_show_in_a_repr() -> None:
     assert "secret" not in repr(Endpoint("wss://host/realtime", {"api-key": "secret"}))
     assert Endpoint("wss://user:pw@host:1/realtime?api-key=secret").where == "host:1"
+
+
+def test_ids_are_the_session_s_own_and_go_back_as_the_server_knows_them() -> None:
+    """A server that counts from 1 in each session must not have its second answer taken for the first."""
+
+    async def script(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.answer("Noon.", bytes(4800), response="r1", item="i1")
+        cancelled = await peer.expect("response.cancel")
+        truncated = await peer.expect("conversation.item.truncate")
+        answered = await peer.expect("conversation.item.create")
+        assert cancelled["response_id"] == "r1"
+        assert truncated["item_id"] == "i1"
+        assert answered["item"]["call_id"] == "c1"
+        await peer.send("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=10)
+        await peer.drain()
+
+    async def act(client: Client) -> None:
+        audio = await client.wait(ev.AnswerAudio)
+        assert (audio.response, audio.item) == ("1/r1", "1/i1")
+        client.session.cancel_response(audio.response)
+        client.session.truncate(audio.item, Milliseconds(5))
+        client.session.answer_call(CallId("1/c1"), "null")
+        await client.wait(ev.ServerSpeechStopped)
+
+    talk(script, act)
