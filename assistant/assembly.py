@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 
 from assistant import wiring
@@ -26,8 +25,6 @@ from assistant.realtime.session import RealtimeSession
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.watching import watch
 
-log = logging.getLogger(__name__)
-
 
 class Assistant:
     """The parts, wired. Owns all of them but the speaker's device, which the player owns.
@@ -38,7 +35,6 @@ class Assistant:
     def __init__(self, config: Config, journal: Journal, speaker: Speaker) -> None:
         loop = asyncio.get_running_loop()
         self.config = config
-        self.journal = journal
         self._local = wiring.local_server(config)
         self._brains = Brains(config, self._local)
         self._records = wiring.records(config, journal, lambda: self.engine.retire_session())

@@ -19,16 +19,17 @@ import psutil
 
 from assistant.demo.kitchen import Kitchen
 
-RUNS = 3
+RUNS = 2
 SETTLE_S = 4.0
-WATCH_S = 8.0
+WATCH_S = 6.0
 
 CONFIG = """\
 provider: local
 audio:
-  input: {device: "wav:room.pipe"}
-  output: {device: none}
-log: {level: warning}
+  input: {{device: "wav:room.pipe"}}
+  output: {{device: none}}
+echo: {{canceller: {canceller}}}
+log: {{level: warning}}
 state_dir: state
 """
 
@@ -43,9 +44,9 @@ class Idle:
     daemon_cpu: float
 
 
-def measure(folder: Path) -> Idle:
+def measure(folder: Path, canceller: str) -> Idle:
     """Start the daemon as systemd would, let it listen to a quiet room, and look at it from outside."""
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    (folder / "config.yaml").write_text(CONFIG.format(canceller=canceller), encoding="utf-8")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(folder / "notify"))
         notify.settimeout(30)
@@ -76,16 +77,21 @@ def measure(folder: Path) -> Idle:
 
 
 def main() -> int:
-    runs = []
-    for _ in range(RUNS):
-        with tempfile.TemporaryDirectory() as name:
-            runs.append(measure(Path(name)))
-    print(f"the idle daemon, one wake word, a quiet room (median of {RUNS})")
+    for canceller in ("off", "webrtc"):
+        runs = []
+        for _ in range(RUNS):
+            with tempfile.TemporaryDirectory() as name:
+                runs.append(measure(Path(name), canceller))
+        _show(f"the idle daemon, one wake word, a quiet room, echo.canceller: {canceller} (median of {RUNS})", runs)
+    return 0
+
+
+def _show(title: str, runs: list[Idle]) -> None:
+    print(title)
     print(f"  start to READY                  {statistics.median(run.ready_s for run in runs):6.2f} s")
     print(f"  resident memory, daemon         {statistics.median(run.daemon_mb for run in runs):6.0f} MB")
     print(f"  resident memory, its children   {statistics.median(run.server_mb for run in runs):6.0f} MB")
     print(f"  CPU of the daemon               {statistics.median(run.daemon_cpu for run in runs) * 100:6.1f} %")
-    return 0
 
 
 if __name__ == "__main__":

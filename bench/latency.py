@@ -42,12 +42,7 @@ async def _answer(peer: Peer) -> None:
     time = np.arange(int(SPEAKER_RATE * ANSWER_S)) / SPEAKER_RATE
     tone = (np.sin(2 * np.pi * 330 * time) * 3000).astype("<i2").tobytes()
     await peer.open_session()
-    number = 0
-    while True:
-        event = await peer.receive()
-        if event["type"] == "response.create":
-            number += 1
-            await peer.answer("A tone.", tone, response=f"r{number}", item=f"i{number}")
+    await peer.answer_everything("A tone.", tone)
 
 
 async def measure() -> dict[str, list[float]]:

@@ -30,9 +30,7 @@ def _script(delay: float) -> object:
     async def script(peer: Peer) -> None:
         await asyncio.sleep(delay)
         await peer.open_session()
-        while True:
-            if (await peer.receive())["type"] == "response.create":
-                await peer.answer("Yes.", bytes(4800))
+        await peer.answer_everything("Yes.", bytes(4800))
 
     return script
 

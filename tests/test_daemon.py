@@ -27,12 +27,7 @@ TONE = (np.sin(np.arange(SPEAKER_RATE) * 2 * np.pi * 330 / SPEAKER_RATE) * 5000)
 
 async def answer_everything(peer: Peer) -> None:
     await peer.open_session()
-    number = 0
-    while True:
-        event = await peer.receive()
-        if event["type"] == "response.create":
-            number += 1
-            await peer.answer("A tone.", TONE, response=f"r{peer.number}-{number}", item=f"i{peer.number}-{number}")
+    await peer.answer_everything("A tone.", TONE)
 
 
 @contextmanager

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,12 @@ from assistant import wiring
 from assistant.config import Config, parse
 from assistant.core.personas import Persona
 from assistant.errors import ConfigError
-from assistant.testing.scripted_server import Peer, ScriptedServer
+from assistant.testing.scripted_server import Peer, Script, ScriptedServer
 from assistant.tools.registry import ToolRegistry
 from assistant.types import SPEAKER_RATE
 from tests.engine_rig import Rig
 from tests.house import House, room
+from tests.test_daemon import base, serving
 
 TEXT = """\
 provider: local
@@ -129,9 +127,8 @@ def test_a_tool_that_was_not_offered_is_not_run(tmp_path: Path, caplog: pytest.L
 TONE = (np.sin(np.arange(SPEAKER_RATE // 2) * 2 * np.pi * 330 / SPEAKER_RATE) * 5000).astype("<i2").tobytes()
 
 
-@contextmanager
-def serving(said: list[tuple[int, str, Any]]) -> Iterator[ScriptedServer]:
-    """A server on a thread that answers everything; ``said``: (connection, event type, instructions)."""
+def note_what_is_asked(said: list[tuple[int, str, Any]]) -> Script:
+    """A server that answers everything; ``said``: (connection, event type, instructions)."""
 
     async def script(peer: Peer) -> None:
         await peer.send("session.created", session={"type": "realtime"})
@@ -147,24 +144,7 @@ def serving(said: list[tuple[int, str, Any]]) -> Iterator[ScriptedServer]:
                 ids = f"{peer.number}-{number}"
                 await peer.answer("A tone.", TONE, response=f"r{ids}", item=f"i{ids}")
 
-    server = ScriptedServer(script)
-    ready, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def main() -> None:
-        async with server:
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
-    thread.start()
-    assert ready.wait(5)
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
+    return script
 
 
 @pytest.mark.daemon
@@ -174,7 +154,7 @@ personas: {pirate: {instructions: Be a pirate.}}
 wake: {words: [hey_jarvis, {model: alexa, persona: pirate}]}
 """
     said: list[tuple[int, str, Any]] = []
-    with serving(said) as server, House(tmp_path, server.url.removesuffix("/realtime"), more) as house:
+    with serving(note_what_is_asked(said)) as server, House(tmp_path, base(server), more) as house:
         house.start(room(1.0, "hey jarvis", 0.3, "turn on the light", 5.0, "alexa", 0.3, "turn off the light", 6.0))
         assert house.end() == 0, house.log
         assert [entry["outcome"] for entry in house.entries("end_turn")] == ["answered", "answered"], house.log

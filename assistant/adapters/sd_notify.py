@@ -62,10 +62,6 @@ class Notifier:
         """Shutdown has begun."""
         return self._send("STOPPING=1")
 
-    def extend_timeout(self, seconds: float) -> bool:
-        """Start-up or shutdown goes on: wait at least this much longer, from now."""
-        return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
-
     def _send(self, *lines: str) -> bool:
         if not self._usable:
             return False

@@ -82,6 +82,15 @@ class Peer:
         await self.send("response.output_audio.done", **ids)
         await self.send("response.done", response={"id": response, "status": "completed", "output": []})
 
+    async def answer_everything(self, text: str, pcm: bytes) -> None:
+        """Answer every response.create from now on, each with ids of its own; ends with the connection."""
+        number = 0
+        while True:
+            if (await self.receive())["type"] == "response.create":
+                number += 1
+                ids = f"{self.number}-{number}"
+                await self.answer(text, pcm, response=f"r{ids}", item=f"i{ids}")
+
     async def drain(self) -> None:
         """Take what the client still sends, until it has gone."""
         try:

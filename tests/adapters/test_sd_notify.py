@@ -32,7 +32,6 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
         (lambda notifier: notifier.status("Küche"), "STATUS=Küche".encode()),
         (lambda notifier: notifier.watchdog(), b"WATCHDOG=1"),
         (lambda notifier: notifier.stopping(), b"STOPPING=1"),
-        (lambda notifier: notifier.extend_timeout(2.5), b"EXTEND_TIMEOUT_USEC=2500000"),
     ],
 )
 def test_messages(manager: tuple[socket.socket, str], send: Callable[[Notifier], bool], message: bytes) -> None:

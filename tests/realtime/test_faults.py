@@ -24,13 +24,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 async def good(peer: Peer) -> None:
     """Answer every request."""
     await peer.open_session()
-    number = 0
-    while True:
-        event = await peer.receive()
-        if event["type"] == "response.create":
-            number += 1
-            ids = f"{peer.number}-{number}"
-            await peer.answer("Yes.", TONE, response=f"r{ids}", item=f"i{ids}")
+    await peer.answer_everything("Yes.", TONE)
 
 
 def fault(*, once: bool, **options: object) -> Callable[[], ScriptedServer]:
@@ -97,13 +91,7 @@ async def failed_response(peer: Peer) -> None:
     await peer.send("response.created", response={"id": "r0"})
     details = {"type": "failed", "error": {"code": "rate_limit_exceeded"}}
     await peer.send("response.done", response={"id": "r0", "status": "failed", "status_details": details})
-    await good_again(peer)
-
-
-async def good_again(peer: Peer) -> None:
-    while True:
-        if (await peer.receive())["type"] == "response.create":
-            await peer.answer("Yes.", TONE, response="r9", item="i9")
+    await peer.answer_everything("Yes.", TONE)
 
 
 REFUSE = {"retry-after": {"Retry-After": "2"}}
