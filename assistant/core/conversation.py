@@ -27,7 +27,7 @@ from assistant.core.endpointing import Expect
 from assistant.core.events import Event, ResponseStatus, StopReason
 from assistant.core.history import History
 from assistant.core.notices import Notices
-from assistant.core.personas import FALLBACK, MAIN
+from assistant.core.personas import FALLBACK, MAIN, Persona
 from assistant.core.policy import (
     CUT_OFF,
     END_CONVERSATION,
@@ -161,6 +161,10 @@ class Conversation:
             case ev.AnnouncementRaised():
                 self._notices.add_announcement(event.text)
                 self._start_notices(event.at)
+            case ev.ListenRequested():
+                self._begin_listening(event.at, event.sample, MAIN)
+            case ev.MuteChanged():
+                self._mute_changed(event)
             case ev.StopRequested():
                 self._stop_requested(event)
             case ev.AlertRaised():
@@ -181,18 +185,22 @@ class Conversation:
 
     def _woken(self, event: ev.Woken) -> None:
         self._out += self._notices.dismiss_alerts()
-        turn = self._turn
-        if self._state is State.LISTENING and turn and turn.input is Input.SPEAKING:
-            return  # the wake word inside a request is part of it
         if self._state is State.SPEAKING and self._settings.barge_in is BargeIn.OFF:
             return
+        self._begin_listening(event.at, event.sample, self._settings.personas.get(event.word, MAIN))
+
+    def _begin_listening(self, at: float, since: int, persona: Persona) -> None:
+        """Whoever called the assistant is heard from ``since`` on. What it was doing ends, and so do alerts."""
+        self._out += self._notices.dismiss_alerts()
         if self._state is not State.LISTENING:
-            self._begin_turn(event.at)
-        self._persona = self._settings.personas.get(event.word, MAIN)
-        self._enter(State.LISTENING, event.at, self._settings.no_speech_timeout)
-        self._out.append(do.Listen(Expect.UTTERANCE, since=event.sample))
+            self._begin_turn(at)
+        elif self._turn and self._turn.input is Input.SPEAKING:
+            return  # the wake word inside a request is part of it
+        self._persona = persona
+        self._enter(State.LISTENING, at, self._settings.no_speech_timeout)
+        self._out.append(do.Listen(Expect.UTTERANCE, since=since))
         if self._settings.wake_earcon_delay is not None:
-            self._timers[_Timer.EARCON] = event.at + self._settings.wake_earcon_delay
+            self._timers[_Timer.EARCON] = at + self._settings.wake_earcon_delay
 
     def _speech_started(self, event: ev.SpeechStarted) -> None:
         barge_in = self._state is State.SPEAKING and self._settings.barge_in is BargeIn.SPEECH
@@ -559,6 +567,12 @@ class Conversation:
             self._turn.heard = event.text
         else:
             self._history.heard_late(event.text)
+
+    def _mute_changed(self, event: ev.MuteChanged) -> None:
+        """Half a request is no request. What has been asked is still answered."""
+        if event.muted and self._state in (State.LISTENING, State.FOLLOW_UP):
+            self._end_turn(event.at, TurnOutcome.STOPPED, "muted")
+            self._rest(event.at)
 
     def _stop_requested(self, event: ev.StopRequested) -> None:
         self._out += self._notices.dismiss_alerts()

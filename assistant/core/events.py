@@ -266,6 +266,22 @@ class AnnouncementRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenRequested:
+    """A button, or a program, stands for the wake word; ``sample`` is where the request may begin."""
+
+    at: float
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class MuteChanged:
+    """The user has closed the microphone, or opened it again."""
+
+    at: float
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """End whatever is going on, silently: a button, a command, a shutdown."""
 
@@ -319,6 +335,8 @@ Event: TypeAlias = (
     | PlaybackStopped
     | TextSubmitted
     | AnnouncementRaised
+    | ListenRequested
+    | MuteChanged
     | StopRequested
     | AlertRaised
     | AlertEnded

@@ -691,6 +691,46 @@ def test_stop_ends_a_turn_in_any_state_without_a_sound() -> None:
     assert outcomes(script) == [TurnOutcome.STOPPED]
 
 
+@pytest.mark.parametrize("mode", list(BargeIn))
+def test_a_button_stands_for_the_wake_word_and_may_always_interrupt(mode: BargeIn) -> None:
+    script = Script(barge_in=mode)
+    ring(script)
+    commands = script.send(ev.ListenRequested(script.at, 500))
+    assert do.StopAlert(AlertId("a1"), dismissed=True) in commands
+    assert do.Listen(Expect.UTTERANCE, since=500) in commands
+    script.speak()
+    script.ready()
+    script.fall_silent()
+    script.respond()
+    script.audio()
+    assert script.state is State.SPEAKING
+    script.send(ev.ListenRequested(script.at, 90_000))
+    assert script.state is State.LISTENING
+    assert outcomes(script) == [TurnOutcome.INTERRUPTED]
+    script.speak()
+    assert script.send(ev.ListenRequested(script.at, 95_000)) == [], "a request goes on"
+
+
+def test_mute_ends_half_a_request_and_the_window_but_not_an_answer() -> None:
+    script = Script(follow_up=FollowUp.ALWAYS)
+    script.wake()
+    script.speak()
+    commands = script.send(ev.MuteChanged(script.at, muted=True))
+    assert do.DropUplink(TurnId(1)) in commands and do.ClearInput() in commands
+    assert script.state is State.IDLE
+    script.send(ev.MuteChanged(script.at, muted=False))
+    script.ask()
+    assert script.send(ev.MuteChanged(script.at, muted=True)) == [], "what has been asked is answered"
+    script.respond()
+    script.audio()
+    script.done()
+    script.heard()
+    assert script.state is State.FOLLOW_UP
+    script.send(ev.MuteChanged(script.at, muted=True))
+    assert script.state is State.IDLE
+    assert outcomes(script) == [TurnOutcome.STOPPED, TurnOutcome.ANSWERED]
+
+
 # --- connecting early, replacing a session, remembering ---------------------------------------------------------------
 
 

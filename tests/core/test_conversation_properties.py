@@ -137,6 +137,16 @@ class House(RuleBasedStateMachine):
         self.send(ev.Woken(self.at, word, 0.9, 1000))
 
     @rule()
+    def button(self) -> None:
+        self.send(ev.ListenRequested(self.at, 1000))
+        assert self.conversation.state is State.LISTENING
+
+    @rule(muted=st.booleans())
+    def mute(self, muted: bool) -> None:
+        self.send(ev.MuteChanged(self.at, muted))
+        assert not muted or self.conversation.state not in (State.LISTENING, State.FOLLOW_UP)
+
+    @rule()
     def speech_starts(self) -> None:
         self.send(ev.SpeechStarted(self.at, 900))
 
