@@ -1,4 +1,7 @@
-"""One response: from a decision of the brain to the events that a client sees.
+"""One response: from what the brain decides to the events that a client sees.
+
+A brain may decide several things in a row, and take its time between them: sentences that follow each other become one
+message, and are spoken as they come; each tool call is an output item of its own.
 
 Events are put into the outbox without waiting, so ``cancel`` closes the response at once, whatever it was doing.
 Cancelling the task of ``run`` from outside (the connection ends) sends nothing more.
@@ -10,7 +13,8 @@ import asyncio
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -45,7 +49,7 @@ class Setting:
     conversation: Conversation | None
     context: Sequence[Item]
     """The items it answers, for the count of tokens."""
-    decide: Callable[[], Awaitable[Decision]]
+    decide: Callable[[], AsyncGenerator[Decision, None]]
     speech: Speech
     emit: Callable[..., None]
     """``emit(type, **fields)``"""
@@ -69,6 +73,8 @@ class Response:
         self._details: dict[str, Any] | None = None
         self._output: list[Item] = []
         self._message: Item | None = None  # the one being spoken
+        self._sent_ms = 0  # of audio
+        self._speaks_since = 0.0
         self._input_tokens = self._count_input()
 
     @property
@@ -85,13 +91,19 @@ class Response:
 
     async def run(self) -> None:
         try:
-            match await self._setting.decide():
-                case CallTool() as call:
-                    self._call(call)
-                case Say(text):
-                    await self._say(text)
-                case SayNothing():
-                    pass
+            async with aclosing(self._setting.decide()) as decisions:
+                async for decision in decisions:
+                    match decision:
+                        case CallTool() as call:
+                            self._close_message("completed")
+                            self._call(call)
+                        case Say(text):
+                            await self._say(text)
+                        case SayNothing():
+                            pass
+                    if self.is_done:  # the limit of tokens was met
+                        return
+            self._close_message("completed")
             self._finish("completed", None)
         except HearthError as error:
             _log.error("a response failed: %s", error)
@@ -131,55 +143,64 @@ class Response:
         self._item_done(item)
 
     async def _say(self, text: str) -> None:
-        spoken = self._setting.config.wants_audio
+        """Add to the message in progress, or begin one."""
+        if self._message is None:
+            self._begin_message()
+        item = self._message
+        assert item is not None
+        part, place = item.parts[0], self._place(item)
+        if part.type == "output_audio":
+            complete = await self._speak(text, part, place)
+        else:
+            complete = self._write(text, part, place)
+        if not complete:
+            self._close_message("incomplete")
+            self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+
+    def _begin_message(self) -> None:
         item = Item(self._setting.new_id("item"), "message", "in_progress", role="assistant")
         place = self._add(item)
-        item.parts.append(Part("output_audio" if spoken else "output_text", ""))
+        item.parts.append(Part("output_audio" if self._setting.config.wants_audio else "output_text", ""))
         self._message = item
+        self._speaks_since = asyncio.get_running_loop().time() - self._sent_ms / 1000
         self._setting.emit("response.content_part.added", **place, content_index=0, part=_part_json(item.parts[0], ""))
-        if not spoken:
-            limit = self._setting.config.max_output_tokens
-            kept = text if limit is None else text[: limit * 4]
-            item.parts[0].text = kept
-            self._setting.emit("response.output_text.delta", **place, content_index=0, delta=kept)
-            self._end_message(complete=kept == text)
-            return
-        complete = await self._speak(text, item.parts[0], place)
-        self._end_message(complete=complete)
+
+    def _write(self, text: str, part: Part, place: dict[str, Any]) -> bool:
+        """Send text; False when the limit of tokens was met."""
+        limit = self._setting.config.max_output_tokens
+        before = part.text or ""
+        delta = f" {text}" if before else text
+        kept = delta if limit is None else delta[: max(0, limit * 4 - len(before))]
+        part.text = before + kept
+        self._setting.emit("response.output_text.delta", **place, content_index=0, delta=kept)
+        return kept == delta
 
     async def _speak(self, text: str, part: Part, place: dict[str, Any]) -> bool:
         """Send audio and transcript, sentence by sentence; False when the limit of tokens was met."""
         setting, emit = self._setting, self._setting.emit
         limit = setting.config.max_output_tokens
         room_ms = None if limit is None else limit * MS_PER_AUDIO_TOKEN
-        started = asyncio.get_running_loop().time()
-        sent_ms = 0
-        for index, sentence in enumerate(split_sentences(text)):
+        for sentence in split_sentences(text):
             chunks = await setting.speech.sentence(sentence, setting.config.voice, setting.config.speed)
-            delta = f" {sentence}" if index else sentence
+            delta = f" {sentence}" if part.text else sentence
             if not part.cut:
                 part.text = (part.text or "") + delta
             emit("response.output_audio_transcript.delta", **place, content_index=0, delta=delta)
             for chunk in chunks:
                 if room_ms is not None:
-                    chunk = chunk[: max(0, room_ms - sent_ms) * BYTES_PER_MS]
+                    chunk = chunk[: max(0, room_ms - self._sent_ms) * BYTES_PER_MS]
                     if not chunk:
                         return False
                 part.extend(chunk)
-                sent_ms += len(chunk) // BYTES_PER_MS
+                self._sent_ms += len(chunk) // BYTES_PER_MS
                 self.spoke = True
                 delta = b64encode(chunk).decode("ascii")
                 emit("response.output_audio.delta", **place, content_index=0, delta=delta)
                 await setting.room()
                 if setting.pacing == "realtime":
-                    ahead = started + sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
+                    ahead = self._speaks_since + self._sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
                     await asyncio.sleep(max(0.0, ahead))
         return True
-
-    def _end_message(self, *, complete: bool) -> None:
-        self._close_message("completed" if complete else "incomplete")
-        if not complete:
-            self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
 
     def _close_message(self, status: str) -> None:
         """The closing events of the message in progress, if there is one."""

@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -380,17 +380,20 @@ class Session:
             raise EventError("response_cancel_not_active", "Cancellation failed: no active response found")
         response.cancel("client_cancelled")
 
-    async def _decide(self, config: SessionConfig, context: Sequence[Item], metadata: Mapping[str, str]) -> Decision:
+    async def _decide(
+        self, config: SessionConfig, context: Sequence[Item], metadata: Mapping[str, str]
+    ) -> AsyncGenerator[Decision, None]:
         """Ask the brain, once the words of the last item are known. An announcement needs no brain."""
         said_item, answers = _question(context)
         if said_item is not None and metadata.get("purpose") == ANNOUNCEMENT:
-            return Say(said_item.text)
+            yield Say(said_item.text)
+            return
         if said_item is not None and (hearing := self._hearing.get(said_item.id)) is not None:
             await asyncio.wait({hearing})
         brain = self._brain
         if config.tools != self._config.tools:
             brain = Brain(read_tools(config.tools), self._options.wake_phrases)
-        return brain.decide(_said(said_item), answers, may_call=config.tool_choice != "none")
+        yield brain.decide(_said(said_item), answers, may_call=config.tool_choice != "none")
 
 
 def _question(context: Sequence[Item]) -> tuple[Item | None, list[ToolAnswered]]:
