@@ -69,6 +69,8 @@ class Item:
     """A user's audio that is none of the known sentences; never sent."""
     failed: bool = False
     """A user's audio that the recogniser could not take; never sent."""
+    guess: str = ""
+    """What a rejected audio most likely was, if that is worth a question; never sent."""
 
     def to_json(self, *, audio: bool = False) -> dict[str, Any]:
         shown: dict[str, Any] = {"id": self.id, "object": "realtime.item", "type": self.type, "status": self.status}

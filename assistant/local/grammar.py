@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from hassil.expression import Alternative, Expression, Group, ListReference, Permutation, TextChunk
 
-from assistant.local import phrases
-from assistant.local.numbers import LARGEST, spell
-from assistant.local.skills import AnyText, Numbers, Skill, Skills, TemplateError, Words, parse_template
+from assistant.local.numbers import spell, spell_digits, spoken_words
+from assistant.local.skills import Completion, Skill, Skills, Template, parsed, topic_slot
+from assistant.local.slots import AnyText, Numbers, TemplateError, Words, parse_template
 from assistant.local.wordgraph import (
     EMPTY,
     GraphTooLarge,
@@ -50,7 +50,7 @@ class Grammar:
     """What the recogniser may hear: ``graph``, or a run of ``garbage`` words with probability ``strictness`` each."""
 
     graph: WordGraph
-    garbage: tuple[str, ...] = phrases.GARBAGE
+    garbage: tuple[str, ...] = ()
     strictness: float = DEFAULT_STRICTNESS
 
 
@@ -58,56 +58,54 @@ def compile_grammar(
     skills: Skills, *, wake_phrases: Sequence[str] = (), strictness: float = DEFAULT_STRICTNESS
 ) -> tuple[Grammar, tuple[str, ...]]:
     """The grammar of all skills and built-in requests, and what had to be left out of it, one line each."""
+    language = skills.language
     problems: list[str] = []
-    spoken = request_graph()
+    requests = Skill("", "", (), {"topic": topic_slot(skills)}, frozenset(), None)
+    texts = [text for sentences in language.requests.values() for text in sentences]
+    spoken = union(template_graph(requests, template) for template in parsed(texts))
     for skill in skills.skills:
         for template in skill.templates:
             try:
-                spoken = union([spoken, template_graph(skill, template.parsed.expression)])
+                spoken = union([spoken, template_graph(skill, template)])
             except (GraphTooLarge, TemplateError) as error:
                 problems.append(
                     f"tool {skill.name}: sentence {template.text[:80]!r}: {error}; it is understood when typed, "
                     "not when spoken. Make it simpler or its lists shorter"
                 )
-    before = optional(union([sentence(text.split()) for text in phrases.POLITE_BEFORE]))
-    after = optional(union([sentence(text.split()) for text in phrases.POLITE_AFTER]))
+    before = optional(union([sentence(text.split()) for text in language.polite_before]))
+    after = optional(union([sentence(text.split()) for text in language.polite_after]))
     command = sequence([before, spoken, after])
     wakes = union([sentence(words) for phrase in wake_phrases for words in _tails(spoken_words(phrase))])
     # Also the wake phrase alone: somebody says it and then nothing.
     whole = command if wakes.is_empty else union([sequence([optional(wakes), command]), wakes])
-    return Grammar(whole, strictness=strictness), tuple(problems)
+    return Grammar(whole, language.garbage, strictness), tuple(problems)
 
 
-def template_graph(skill: Skill, expression: Expression) -> WordGraph:
+def with_answers(grammar: Grammar, answers: WordGraph) -> Grammar:
+    """The grammar while the brain waits for an answer to a question."""
+    return replace(grammar, graph=union([grammar.graph, answers]))
+
+
+def completions_graph(skill: Skill, completions: Iterable[Completion]) -> WordGraph:
+    """What can be said to a question for what is missing; nothing where that is too much to be listened for."""
+    try:
+        return union(template_graph(skill, completion.template) for completion in completions)
+    except (GraphTooLarge, TemplateError):
+        return EMPTY
+
+
+def words_graph(texts: Sequence[str]) -> WordGraph:
+    """Templates without slots."""
+    bare = Skill("", "", (), {}, frozenset(), None)
+    return union(template_graph(bare, template) for template in parsed(texts))
+
+
+def template_graph(skill: Skill, template: Template) -> WordGraph:
     """The sentences of one template. Parts that cannot be spoken (free text) have none.
 
     Raises GraphTooLarge or TemplateError.
     """
-    return _Compiler(skill).graph(expression)
-
-
-def request_graph() -> WordGraph:
-    """What is understood without any tool."""
-    return _request_graph()
-
-
-@lru_cache(maxsize=1)
-def _request_graph() -> WordGraph:
-    bare = Skill("", "", (), {}, frozenset(), None)
-    return union(
-        template_graph(bare, parse_template(text).expression) for texts in phrases.REQUESTS.values() for text in texts
-    )
-
-
-def spoken_words(text: str) -> list[str]:
-    """``text`` as a person says it: lower case, no punctuation, digits as words."""
-    words = _UNSPOKEN.sub(" ", _BREAK.sub(" ", text.lower())).split()
-    return [part for word in words for part in (_spell(word)[0].split() if word.isdecimal() else [word])]
-
-
-def _spell(digits: str) -> tuple[str, ...]:
-    number = int(digits)
-    return spell(number) if number <= LARGEST else (" ".join(spell(int(digit))[0] for digit in digits),)
+    return _Compiler(skill).graph(template.parsed.expression)
 
 
 def _tails(words: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -179,7 +177,7 @@ def _tokens(text: str) -> Iterator[str]:
         if _BREAK.fullmatch(part):
             yield _SPACE
         elif part.isdecimal():
-            for index, word in enumerate(_spell(part)[0].split()):
+            for index, word in enumerate(spell_digits(part).split()):
                 yield from (_SPACE, word) if index else (word,)
         elif piece := _UNSPOKEN.sub("", part):
             yield piece

@@ -25,6 +25,8 @@ _TENS: Final = {
 _VALUES: Final = {word: value for value, word in enumerate(_UNITS)} | {word: value for value, word in _TENS.items()}
 _SCALES: Final = {"hundred": 100, "thousand": 1000}
 _WORD = re.compile(r"[a-z']+|\S")
+_UNSPOKEN = re.compile(r"[^\w' ]+")
+_BREAK = re.compile(r"[-_/\s]+")
 
 LARGEST: Final = 999_999
 """The largest number with words here."""
@@ -55,6 +57,18 @@ def spell(number: int) -> tuple[str, ...]:
     joints = (" ", " and ") if rest < 100 else (" ",)
     tails = [tail for tail in spell(rest) if not tail.startswith("a ")]  # nobody says "a thousand a hundred"
     return tuple(f"{head}{joint}{tail}" for head in heads for joint in joints for tail in tails)
+
+
+def spoken_words(text: str) -> list[str]:
+    """``text`` as a person says it: lower case, no punctuation, digits as words."""
+    words = _UNSPOKEN.sub(" ", _BREAK.sub(" ", text.lower())).split()
+    return [part for word in words for part in (spell_digits(word).split() if word.isdecimal() else [word])]
+
+
+def spell_digits(digits: str) -> str:
+    """A run of digits as it is said: as a number, or digit by digit where it is too long for one."""
+    number = int(digits)
+    return spell(number)[0] if number <= LARGEST else " ".join(spell(int(digit))[0] for digit in digits)
 
 
 def digits_for_words(text: str) -> str:

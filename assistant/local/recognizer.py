@@ -51,8 +51,8 @@ class Transcript:
 
     text: str
     rejected: bool
-    confidence: float | None = None
-    """0..1 where the engine has one; pocketsphinx has none that tells anything."""
+    guess: str = ""
+    """The sentence that rejected speech most likely is, if it is near enough to ask about."""
 
 
 class Utterance(Protocol):
@@ -341,7 +341,7 @@ class _Stream:
     async def transcript(self, future: asyncio.Future[Frame]) -> Transcript:
         result: dict[str, Any] = (await self._process.answer(future)).json()
         self._process.learn_mean(result.get("cmn"))
-        return Transcript(result["text"], bool(result["rejected"]), result.get("confidence"))
+        return Transcript(result["text"], bool(result["rejected"]), result["guess"])
 
     def ended(self, utterance: _Utterance) -> None:
         if self._current is utterance:

@@ -3,7 +3,7 @@
 ::
 
     server -> child   OPEN {cmn}  GRAMMAR {...}  BEGIN  AUDIO pcm  FINISH  ABANDON  CLOSE
-    child -> server   LOADED {missing}   RESULT {text, rejected, confidence, cmn}   FAILED {message}
+    child -> server   LOADED {missing}   RESULT {text, rejected, guess, cmn}   FAILED {message}
 
 A *stream* is one session with a decoder of its own; an *utterance* numbers what is said on it. The child handles
 frames strictly in order, so nothing needs an acknowledgement but GRAMMAR (LOADED) and FINISH (RESULT); FAILED may

@@ -109,7 +109,7 @@ class Decoder:
         return {
             "text": " ".join(word.removeprefix(GARBAGE_MARK) for word in words),
             "rejected": rejected,
-            "confidence": None,
+            "guess": "",
             "cmn": self._decoder.get_cmn() if self._warm else None,
         }
 

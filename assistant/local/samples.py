@@ -7,7 +7,8 @@ from typing import Final
 
 from hassil.expression import Alternative, Expression, Group, ListReference
 
-from assistant.local.skills import Numbers, Skill, Template, Words, parse_template
+from assistant.local.skills import Skill, Template
+from assistant.local.slots import Numbers, Words, parse_template
 
 _BRANCHES: Final = 12
 """Ways to go on that are followed at each place of a template."""

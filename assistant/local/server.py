@@ -30,6 +30,7 @@ from websockets.typing import Subprotocol
 
 from assistant.errors import ConnectError
 from assistant.local.grammar import DEFAULT_STRICTNESS
+from assistant.local.language import language
 from assistant.local.pronounce import arpabet
 from assistant.local.recognizer import Engine, RecognizerProcess
 from assistant.local.response import Pacing
@@ -98,6 +99,7 @@ async def _listen(
 ) -> None:
     options = SessionOptions(
         voice=settings.voice,
+        language=language(settings.language),
         strictness=settings.strictness,
         wake_phrases=settings.wake_phrases,
         limit_s=settings.session_limit_s,

@@ -12,7 +12,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +21,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from assistant.local.audio_input import AudioInput, Segment, SpeechStarted, SpeechStopped
-from assistant.local.brain import Brain, Decision, Said, Say, ToolAnswered
+from assistant.local.brain import Decision, Say
 from assistant.local.conversation import Conversation, Item, Part, read_audio, read_item
-from assistant.local.grammar import Grammar, compile_grammar
+from assistant.local.language import Language
+from assistant.local.mind import Mind, question
 from assistant.local.outbox import Outbox, SlowClient
 from assistant.local.protocol import (
     BYTES_PER_MS,
@@ -35,7 +37,6 @@ from assistant.local.protocol import (
 )
 from assistant.local.recognizer import Recognizer, RecognizerError
 from assistant.local.response import Pacing, Response, Setting, Speech
-from assistant.local.skills import Skills, read_tools
 from assistant.local.turn_detection import detection_settings
 from assistant.realtime.codec import ANNOUNCEMENT
 
@@ -50,6 +51,7 @@ class SessionOptions:
     """What the server decides for all its sessions."""
 
     voice: str
+    language: Language
     strictness: float
     wake_phrases: tuple[str, ...]
     limit_s: float
@@ -76,8 +78,7 @@ class Session:
         self._input = AudioInput(recognizer)
         self._conversation = Conversation(_new_id("conv"))
         self._config = new_session(_new_id("sess"), model, options.voice, int(time.time() + options.limit_s))
-        self._skills = Skills()
-        self._brain = Brain(self._skills, options.wake_phrases)
+        self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness)
         self._loading: asyncio.Task[None] | None = None  # the grammar on its way to the recogniser
         self._responses: set[Response] = set()
         self._has_spoken = False
@@ -167,9 +168,7 @@ class Session:
         new_tools = config.tools != self._config.tools
         self._config = config
         if new_tools:
-            self._skills = read_tools(config.tools)
-            self._report(self._skills.problems)
-            self._brain = Brain(self._skills, self._options.wake_phrases)
+            self._mind.set_tools(config.tools)
         if new_tools or self._loading is None:
             self._load_grammar()
         self._input.configure(self._detection())
@@ -177,27 +176,7 @@ class Session:
 
     def _load_grammar(self) -> None:
         """Begin to load it. What is said before it is loaded is kept and recognised then."""
-        self._loading = self._tasks.create_task(self._compile_and_load(self._skills, self._brain))
-
-    async def _compile_and_load(self, skills: Skills, brain: Brain) -> None:
-        options = self._options
-
-        def compile_it() -> tuple[Grammar, tuple[str, ...]]:
-            brain.warm_up()
-            return compile_grammar(skills, wake_phrases=options.wake_phrases, strictness=options.strictness)
-
-        grammar, problems = await asyncio.to_thread(compile_it)
-        if skills is not self._skills:
-            return  # the tools have changed again
-        self._report(problems)
-        try:
-            await self._recognizer.set_grammar(grammar)
-        except RecognizerError as error:
-            _log.error("%s", error)
-
-    def _report(self, problems: Iterable[str]) -> None:
-        for problem in problems:
-            _log.warning("%s", problem)
+        self._loading = self._tasks.create_task(self._mind.load())
 
     def _detection(self) -> Any:
         spec = self._config.turn_detection
@@ -268,6 +247,7 @@ class Session:
         # The words of the garbage loop mean nothing, so nobody gets to see them.
         item.parts[0].text = "" if transcript.rejected else transcript.text
         item.rejected = transcript.rejected
+        item.guess = transcript.guess
         took = (time.monotonic() - started) * 1000
         words = repr(transcript.text) if self._options.log_transcripts else f"{len(transcript.text.split())} words"
         _log.info("heard %s%s, %.0f ms", words, " (none of the sentences)" if transcript.rejected else "", took)
@@ -384,47 +364,17 @@ class Session:
         self, config: SessionConfig, context: Sequence[Item], metadata: Mapping[str, str]
     ) -> AsyncGenerator[Decision, None]:
         """Ask the brain, once the words of the last item are known. An announcement needs no brain."""
-        said_item, answers = _question(context)
-        if said_item is not None and metadata.get("purpose") == ANNOUNCEMENT:
-            yield Say(said_item.text)
+        asked = question(context)
+        if asked is not None and metadata.get("purpose") == ANNOUNCEMENT:
+            yield Say(asked.text)
             return
-        if said_item is not None and (hearing := self._hearing.get(said_item.id)) is not None:
+        if asked is not None and (hearing := self._hearing.get(asked.id)) is not None:
             await asyncio.wait({hearing})
-        brain = self._brain
-        if config.tools != self._config.tools:
-            brain = Brain(read_tools(config.tools), self._options.wake_phrases)
-        yield brain.decide(_said(said_item), answers, may_call=config.tool_choice != "none")
-
-
-def _question(context: Sequence[Item]) -> tuple[Item | None, list[ToolAnswered]]:
-    """The user's last message and the answers of tools after it that nobody has spoken yet."""
-    calls = {item.call_id: item for item in context if item.type == "function_call"}
-    answers: list[ToolAnswered] = []
-    for item in reversed(context):
-        if item.type == "function_call_output":
-            call = calls.get(item.call_id)
-            name = call.name if call else ""
-            answers.insert(0, ToolAnswered(name, _arguments(call), item.output, call.spoken if call else {}))
-        elif item.type == "message" and item.role == "user":
-            return item, answers
-        elif item.type == "message" and item.role == "assistant":
-            break
-    return None, answers
-
-
-def _said(item: Item | None) -> Said | None:
-    if item is None:
-        return None
-    typed = all(part.type == "input_text" for part in item.parts)
-    return Said(item.text, rejected=item.rejected, failed=item.failed, typed=typed)
-
-
-def _arguments(call: Item | None) -> Mapping[str, Any]:
-    try:
-        arguments = json.loads(call.arguments) if call else {}
-    except (ValueError, RecursionError):
-        return {}
-    return arguments if isinstance(arguments, Mapping) else {}
+        async with aclosing(
+            self._mind.decide(config.tools, context, may_call=config.tool_choice != "none")
+        ) as decisions:
+            async for decision in decisions:
+                yield decision
 
 
 def _parse(message: str | bytes) -> Mapping[str, Any]:

@@ -3,22 +3,22 @@
 A tool spec is what ``session.update`` carries, with one key of our own::
 
     {"type": "function", "name": "timer_set", "description": "...", "parameters": {...JSON schema...},
-     "x-offline": {"sentences": ["set a timer for {n} {unit}"],
+     "x-offline": {"sentences": ["set a timer for {n} {unit}", "set a timer"],
                    "lists": {"unit": {"minutes": "minute[s]", "hours": "hour[s]"}},
-                   "reply": "Timer set for {n} {unit}."}}
+                   "asks": {"n": "For how long?"},
+                   "reply": "Timer set for {n} {unit}.",
+                   "topic": "timers",
+                   "says": {"There is no timer.": "Es läuft kein Timer."}}}
 
-Sentences are hassil templates. What a ``{slot}`` may hold comes from the JSON schema of the parameter of that name:
+Sentences are hassil templates; ``slots`` says what a ``{slot}`` may hold. ``{list:parameter}`` fills a parameter from a
+list of another name. A sentence may leave out required parameters when ``asks`` has a question for one of them: the
+brain then asks, and understands the part of another sentence that holds what is missing ("five minutes").
 
-========================  =============================================================================
-enum                      its values, underscores spoken as spaces
-integer or number         number words from ``minimum`` to ``maximum`` (0 and 100 where the schema is silent)
-boolean                   on / off
-string without enum       anything; only in typed text, since a grammar cannot hold it
-========================  =============================================================================
+Where a number is followed by a unit of time, ``{n} {unit}``, the other ways to say a time span are understood too:
+"half an hour", "one hour and twenty minutes".
 
-``lists`` overrides the spoken forms of a slot, value by value (a template, or several). For a number the list adds to
-the number words: ``{"n": {"1": "(a|an)"}}`` makes "a minute" one minute. ``{list:parameter}`` fills a parameter from a
-list of another name.
+``topic`` names what the tool is about, for "what can you do". ``says`` translates what the tool answers; see
+``translation``.
 
 A sentence that cannot work is left out and reported in ``Skills.problems``; it never stops the other ones.
 """
@@ -30,53 +30,40 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hassil.errors import HassilError
 from hassil.expression import Alternative, Expression, Group, ListReference, RuleReference, Sentence
-from hassil.parse_expression import parse_sentence
-from hassil.parser import ParseError
 
-from assistant.local.numbers import LARGEST, spell
+from assistant.local.language import Durations, Language, english
+from assistant.local.slots import (
+    MAX_TEMPLATE_CHARS,
+    WORDS_LIST,
+    AnyText,
+    Numbers,
+    Slot,
+    SpokenValue,
+    TemplateError,
+    Words,
+    mapping,
+    parse_template,
+    read_slot,
+    references,
+    resolve,
+    strings,
+)
 
 MAX_SENTENCES: Final = 2_000
 """Templates in one session."""
 
-MAX_TEMPLATE_CHARS: Final = 500
-MAX_LIST_VALUES: Final = 2_000
+UNITS: Final[Mapping[str, int]] = {"seconds": 1, "minutes": 60, "hours": 3600}
+"""The units of time spans that a tool may have, in seconds."""
 
-_WORDS_LIST = "{}__words"  # spoken forms that a list adds to the number words of a slot
+DURATION: Final = "duration__"
+"""In front of the slots of a time span that is said in another way than a number and a unit."""
+
+_DURATION_NUMBERS: Final = {"hours": Numbers(1, 48), "minutes": Numbers(1, 99), "seconds": Numbers(1, 59)}
 _SLOT = re.compile(r"\{([^{}]+)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenValue:
-    """One value of a slot and a hassil template of how people say it."""
-
-    spoken: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A slot with a closed list of values."""
-
-    values: tuple[SpokenValue, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """A slot that holds a whole number, both ends included."""
-
-    start: int
-    stop: int
-    step: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class AnyText:
-    """A slot that holds any words: understood when typed, never when spoken."""
-
-
-Slot = Words | Numbers | AnyText
+_LITTLE_WORD = re.compile(r"(?<![^\s)\]])([^\W\d]+) $")
+_UNSPOKEN = re.compile(r"[^\w' ]+")
+_MAX_RUN: Final = 4  # slots that one answer may fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +72,14 @@ class Template:
 
     text: str
     parsed: Sentence = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A part of a sentence, which gives required parameters that a request left out."""
+
+    parameters: frozenset[str]
+    template: Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +94,18 @@ class Skill:
     required: frozenset[str]
     reply: str | None
     """What to say when the tool answers with nothing to say; ``{parameter}`` and ``{result}`` are filled in."""
+    parameters: tuple[str, ...] = ()
+    """In the order of the schema."""
+    asks: Mapping[str, str] = field(default_factory=dict)
+    """Parameter -> the question for it."""
+    completions: tuple[Completion, ...] = ()
+    topic: str | None = None
+    """What it is about; "" = nothing that a person would ask for by itself."""
+    says: Mapping[str, str] = field(default_factory=dict)
+    duration: tuple[str, str] | None = None
+    """The parameters that hold a time span: a number and its unit."""
+    units: tuple[str, ...] = ()
+    """The units that ``duration`` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +114,18 @@ class Skills:
 
     skills: tuple[Skill, ...] = ()
     problems: tuple[str, ...] = ()
+    language: Language = field(default_factory=english)
 
     def get(self, name: str) -> Skill | None:
         return next((skill for skill in self.skills if skill.name == name), None)
 
 
-def read_tools(tools: Sequence[Mapping[str, Any]]) -> Skills:
-    """Read tool specs. Tools without ``x-offline`` sentences are passed over; nothing is raised."""
+def read_tools(tools: Sequence[Mapping[str, Any]], language: Language | None = None) -> Skills:
+    """Read tool specs. Tools without ``x-offline`` sentences are passed over; nothing is raised.
+
+    language: of the sentences; None = English.
+    """
+    language = language or english()
     skills: list[Skill] = []
     problems: list[str] = []
     room = MAX_SENTENCES
@@ -121,236 +133,199 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> Skills:
         offline = tool.get("x-offline")
         if tool.get("type") != "function" or not isinstance(offline, Mapping):
             continue
-        skill, trouble = _read_tool(tool, offline, room)
+        skill, trouble = _Reader(tool, offline, language.durations).read(room)
         problems += [f"tool {tool.get('name')}: {line}" for line in trouble]
         if skill.templates:
             skills.append(skill)
             room -= len(skill.templates)
-    return Skills(tuple(skills), tuple(problems))
+    return Skills(tuple(skills), tuple(problems), language)
 
 
-class TemplateError(ValueError):
-    """One sentence or list that cannot work, in words for the tool's author."""
+def parsed(texts: Iterable[str]) -> tuple[Template, ...]:
+    """Templates of our own. Raises TemplateError."""
+    return tuple(Template(text, parse_template(text)) for text in texts)
 
 
-def _read_tool(tool: Mapping[str, Any], offline: Mapping[str, Any], room: int) -> tuple[Skill, list[str]]:
-    schema = tool.get("parameters")
-    schema = schema if isinstance(schema, Mapping) else {}
-    properties = {name: _resolve(spec, schema) for name, spec in _mapping(schema.get("properties")).items()}
-    lists = _mapping(offline.get("lists"))
-    required = frozenset(name for name in schema.get("required") or () if isinstance(name, str))
-    slots: dict[str, Slot] = {}
-    templates: list[Template] = []
-    problems: list[str] = []
-    for text in _strings(offline.get("sentences")):
+def topics(skills: Skills) -> tuple[str, ...]:
+    """What the tools are about, in their order."""
+    return tuple(dict.fromkeys(skill.topic for skill in skills.skills if skill.topic))
+
+
+def topic_slot(skills: Skills) -> Words:
+    """The topics as something that can be said."""
+    return Words(tuple(SpokenValue(_UNSPOKEN.sub(" ", topic), topic) for topic in topics(skills)))
+
+
+class _Reader:
+    """Reads one tool."""
+
+    def __init__(self, tool: Mapping[str, Any], offline: Mapping[str, Any], durations: Durations) -> None:
+        schema = mapping(tool.get("parameters"))
+        self._tool = tool
+        self._offline = offline
+        self._durations = durations
+        self._properties = {name: resolve(spec, schema) for name, spec in mapping(schema.get("properties")).items()}
+        self._lists = mapping(offline.get("lists"))
+        self._required = frozenset(name for name in schema.get("required") or () if isinstance(name, str))
+        self._asks = {name: text for name, text in mapping(offline.get("asks")).items() if isinstance(text, str)}
+        self._slots: dict[str, Slot] = {}
+        self._duration: tuple[str, str] | None = None
+
+    def read(self, room: int) -> tuple[Skill, list[str]]:
+        """The tool with at most ``room`` sentences, and what is wrong with the others."""
+        templates: list[Template] = []
+        problems: list[str] = []
+        texts: list[str] = []
+        for text in strings(self._offline.get("sentences")):
+            try:
+                if len(templates) >= room:
+                    raise TemplateError(f"left out, since a session holds at most {MAX_SENTENCES} sentences")
+                templates.append(self._sentence(text))
+                texts.append(text)
+            except TemplateError as trouble:
+                problems.append(f"sentence {text[:80]!r}: {trouble}")
+        reply, topic = self._offline.get("reply"), self._offline.get("topic")
+        says = mapping(self._offline.get("says"))
+        skill = Skill(
+            name=str(self._tool.get("name", "")),
+            description=str(self._tool.get("description") or ""),
+            templates=tuple(templates),
+            slots=self._slots,
+            required=self._required,
+            reply=reply if isinstance(reply, str) and reply.strip() else None,
+            parameters=tuple(self._properties),
+            asks=self._asks,
+            completions=tuple(self._completions(texts)),
+            topic=topic if isinstance(topic, str) else None,
+            says={english: other for english, other in says.items() if isinstance(other, str)},
+            duration=self._duration,
+            units=self._units(),
+        )
+        return skill, problems
+
+    def _sentence(self, text: str) -> Template:
+        """A whole sentence: it gives all that is required, or the brain can ask for the rest."""
+        template, filled = self._template(text)
+        missing = sorted(self._required - filled)
+        if missing and not self._asks.keys() & set(missing):
+            raise TemplateError(
+                f"never gives {', '.join(missing)}, which the tool requires; add {{{missing[0]}}}, "
+                "or a question for it to asks"
+            )
+        return template
+
+    def _template(self, text: str) -> tuple[Template, set[str]]:
+        """A template and the parameters that it gives."""
+        if len(text) > MAX_TEMPLATE_CHARS:
+            raise TemplateError(f"longer than {MAX_TEMPLATE_CHARS} characters; split it")
+        wide = self._add_word_forms(self._add_durations(text))
+        sentence = parse_template(wide)
+        filled = set()
+        for reference in references(sentence.expression):
+            if isinstance(reference, RuleReference):
+                raise TemplateError(f"<{reference.rule_name}> is not supported; write the words out")
+            if reference.list_name.startswith(DURATION):
+                self._slots[reference.list_name] = self._duration_slot(reference.list_name.removeprefix(DURATION))
+                continue
+            filled.add(reference.slot_name)
+            if not reference.is_inline_range and reference.list_name not in self._slots:
+                slot = read_slot(reference.list_name, reference.slot_name, self._properties, self._lists)
+                self._slots[reference.list_name] = slot
+        return Template(wide, sentence), filled
+
+    def _add_word_forms(self, text: str) -> str:
+        """Let a number slot that also has a list match either: ``{n}`` -> ``({n}|{n__words:n})``."""
+
+        def both(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if name in self._lists and self._properties.get(name, {}).get("type") in ("integer", "number"):
+                return f"({{{name}}}|{{{WORDS_LIST.format(name)}:{name}}})"
+            return match.group(0)
+
+        return _SLOT.sub(both, text)
+
+    # -- time spans --------------------------------------------------------------------------------------------------
+
+    def _add_durations(self, text: str) -> str:
+        """``{n} {unit}`` -> ``({n} {unit}|<the other ways to say it>)``, where ``unit`` is one of time."""
+        forms = "|".join(_SLOT.sub(rf"{{{DURATION}\1}}", form) for form in self._durations.forms)
+
+        def wider(match: re.Match[str]) -> str:
+            number, unit = match.group(1), match.group(2)
+            if not forms or not self._is_span(number, unit):
+                return match.group(0)
+            self._duration = (number, unit)
+            return f"({match.group(0)}|{forms})"
+
+        return re.sub(r"\{(\w+)\} \{(\w+)\}", wider, text)
+
+    def _is_span(self, number: str, unit: str) -> bool:
+        units = self._properties.get(unit, {}).get("enum")
+        whole = self._properties.get(number, {}).get("type") == "integer"
+        return whole and isinstance(units, list) and bool(units) and all(name in UNITS for name in units)
+
+    def _duration_slot(self, name: str) -> Slot:
+        if name in _DURATION_NUMBERS:
+            return _DURATION_NUMBERS[name]
+        words = self._durations.lists[name]
+        return Words(tuple(SpokenValue(form, seconds) for form, seconds in words.items()))
+
+    def _units(self) -> tuple[str, ...]:
+        return tuple(self._properties[self._duration[1]]["enum"]) if self._duration else ()
+
+    # -- what is missing ---------------------------------------------------------------------------------------------
+
+    def _completions(self, texts: Sequence[str]) -> Iterator[Completion]:
+        """Every run of slots that gives nothing but required parameters, with the little word before."""
+        if not self._required:
+            return
+        seen: set[str] = set()
+        for text in texts:
+            spans = [match.span() for match in _SLOT.finditer(text)]
+            for first in range(len(spans)):
+                for last in range(first, min(len(spans), first + _MAX_RUN)):
+                    part = text[spans[first][0] : spans[last][1]]
+                    before = _LITTLE_WORD.search(text[: spans[first][0]])
+                    part = f"[{before.group(1)}] {part}" if before else part
+                    if part in seen:
+                        continue
+                    seen.add(part)
+                    if completion := self._completion(part):
+                        yield completion
+
+    def _completion(self, part: str) -> Completion | None:
         try:
-            if len(templates) >= room:
-                raise TemplateError(f"left out, since a session holds at most {MAX_SENTENCES} sentences")
-            templates.append(_read_template(text, properties, lists, required, slots))
-        except TemplateError as trouble:
-            problems.append(f"sentence {text[:80]!r}: {trouble}")
-    reply = offline.get("reply")
-    skill = Skill(
-        name=str(tool.get("name", "")),
-        description=str(tool.get("description") or ""),
-        templates=tuple(templates),
-        slots=slots,
-        required=required,
-        reply=reply if isinstance(reply, str) and reply.strip() else None,
-    )
-    return skill, problems
+            template, filled = self._template(part)
+        except TemplateError:  # it cuts brackets in two
+            return None
+        return Completion(frozenset(filled), template) if filled <= self._required else None
 
 
-def _read_template(
-    text: str,
-    properties: Mapping[str, Mapping[str, Any]],
-    lists: Mapping[str, Any],
-    required: frozenset[str],
-    slots: dict[str, Slot],
-) -> Template:
-    if len(text) > MAX_TEMPLATE_CHARS:
-        raise TemplateError(f"longer than {MAX_TEMPLATE_CHARS} characters; split it")
-    text = _add_word_forms(text, properties, lists)
-    sentence = parse_template(text)
-    filled = set()
-    for reference in _references(sentence.expression):
-        if isinstance(reference, RuleReference):
-            raise TemplateError(f"<{reference.rule_name}> is not supported; write the words out")
-        filled.add(reference.slot_name)
-        if not reference.is_inline_range and reference.list_name not in slots:
-            slots[reference.list_name] = _slot(reference.list_name, reference.slot_name, properties, lists)
-    if missing := sorted(required - filled):
-        raise TemplateError(f"never gives {', '.join(missing)}, which the tool requires; add {{{missing[0]}}}")
-    return Template(text, sentence)
-
-
-def parse_template(text: str) -> Sentence:
-    """Parse a hassil template; raises TemplateError when it is not one."""
-    try:
-        return parse_sentence(text)
-    except (ParseError, HassilError, ValueError, AssertionError, IndexError, RecursionError) as error:
-        raise TemplateError(f"not a valid template ({error or type(error).__name__}); check the brackets") from None
-
-
-def _add_word_forms(text: str, properties: Mapping[str, Mapping[str, Any]], lists: Mapping[str, Any]) -> str:
-    """Let a number slot that also has a list match either: ``{n}`` -> ``({n}|{n__words:n})``."""
-
-    def both(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name in lists and properties.get(name, {}).get("type") in ("integer", "number"):
-            return f"({{{name}}}|{{{_WORDS_LIST.format(name)}:{name}}})"
-        return match.group(0)
-
-    return _SLOT.sub(both, text)
-
-
-def _slot(
-    list_name: str, parameter: str, properties: Mapping[str, Mapping[str, Any]], lists: Mapping[str, Any]
-) -> Slot:
-    """What ``{list_name:parameter}`` may hold."""
-    spec = properties.get(parameter)
-    if spec is None:
-        known = ", ".join(properties) or "none"
-        raise TemplateError(f"{{{parameter}}} is not a parameter of the tool (it has: {known})")
-    kind = spec.get("type")
-    for name in lists:
-        words_only = kind in ("integer", "number") and list_name == name and name in properties
-        if list_name in (name, _WORDS_LIST.format(name)) and not words_only:
-            return _listed(name, lists[name], spec)
-    if "enum" in spec or "const" in spec:
-        values = spec.get("enum", [spec.get("const")])
-        return _words(parameter, [(str(value).replace("_", " "), value) for value in values if value is not None])
-    if kind in ("integer", "number"):
-        return _numbers(parameter, spec)
-    if kind == "boolean":
-        return Words((SpokenValue("on", True), SpokenValue("off", False)))
-    if kind == "string":
-        return AnyText()
-    raise TemplateError(
-        f"{{{parameter}}} is of type {kind!r}, which cannot be spoken; give it a list in x-offline.lists"
-    )
-
-
-def _listed(name: str, spoken: Any, spec: Mapping[str, Any]) -> Words:
-    """A list as its author wrote it: {value: template or templates}, or just [value, ...]."""
-    if isinstance(spoken, Mapping):
-        pairs = [(form, _typed(str(key), spec)) for key, forms in spoken.items() for form in _strings(forms)]
-    else:
-        pairs = [(form.replace("_", " "), _typed(form, spec)) for form in _strings(spoken)]
-    return _words(name, pairs)
-
-
-def _words(name: str, pairs: Sequence[tuple[str, Any]]) -> Words:
-    pairs = [(form.strip(), value) for form, value in pairs if form.strip()]
-    if not pairs:
-        raise TemplateError(f"the list of {{{name}}} is empty")
-    if len(pairs) > MAX_LIST_VALUES:
-        raise TemplateError(f"the list of {{{name}}} has {len(pairs)} entries; the limit is {MAX_LIST_VALUES}")
-    for form, _ in pairs:
-        if len(form) > MAX_TEMPLATE_CHARS:
-            raise TemplateError(f"the list of {{{name}}} has an entry of more than {MAX_TEMPLATE_CHARS} characters")
-        if any(True for _ in _references(parse_template(form).expression)):
-            raise TemplateError(f"{form!r} in the list of {{{name}}} may not hold another slot or rule")
-    return Words(tuple(SpokenValue(form, value) for form, value in pairs))
-
-
-def _numbers(parameter: str, spec: Mapping[str, Any]) -> Numbers:
-    low, high = spec.get("minimum"), spec.get("maximum")
-    if low is None and isinstance(above := spec.get("exclusiveMinimum"), int | float):
-        low = above + 1
-    if high is None and isinstance(below := spec.get("exclusiveMaximum"), int | float):
-        high = below - 1
-    start = int(low) if isinstance(low, int | float) else 0
-    stop = int(high) if isinstance(high, int | float) else max(100, start + 100)
-    step = spec.get("multipleOf")
-    if start > stop:
-        raise TemplateError(f"{{{parameter}}} has a minimum above its maximum")
-    if max(abs(start), abs(stop)) > LARGEST:
-        start, stop = max(start, -LARGEST), min(stop, LARGEST)
-    return Numbers(start, stop, int(step) if isinstance(step, int) and step > 0 else 1)
-
-
-def _typed(text: str, spec: Mapping[str, Any]) -> Any:
-    """A list's key, which JSON made a string, as the parameter's type."""
-    for value in spec.get("enum") or ():
-        if str(value) == text:
-            return value
-    kind = spec.get("type")
-    try:
-        if kind == "integer":
-            return int(text)
-        if kind == "number":
-            return float(text)
-    except ValueError:
-        raise TemplateError(f"the list has the value {text!r}, but the parameter is of type {kind}") from None
-    if kind == "boolean":
-        return text.lower() in ("true", "on", "yes", "1")
-    return text
-
-
-def _resolve(spec: object, root: Mapping[str, Any], depth: int = 0) -> Mapping[str, Any]:
-    """The plain schema behind ``$ref`` and "X or null"."""
-    schema = _mapping(spec)
-    if depth > 8:
-        return {}
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        return _resolve(_mapping(root.get("$defs")).get(reference.removeprefix("#/$defs/")), root, depth + 1)
-    for key in ("anyOf", "oneOf", "allOf"):
-        options = [option for option in schema.get(key) or () if _mapping(option).get("type") != "null"]
-        if len(options) == 1:
-            return _resolve(options[0], root, depth + 1)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return {**schema, "type": next((name for name in kind if name != "null"), None)}
-    return schema
-
-
-def _references(expression: Expression) -> Iterator[ListReference | RuleReference]:
-    if isinstance(expression, ListReference | RuleReference):
-        yield expression
-    elif isinstance(expression, Group):
-        for item in expression.items:
-            yield from _references(item)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Iterable) and not isinstance(value, Mapping):
-        return [item for item in value if isinstance(item, str)]
-    return []
-
-
-def example(skill: Skill, template: Template) -> str:
+def example(skill: Skill, template: Template, language: Language | None = None) -> str:
     """One sentence of a template as a person would say it, for "you can say ...".
 
     Takes the first of each alternative and of each list, five (or the nearest number) of a range; leaves optional
-    words out, but keeps optional endings such as the s of ``minute[s]``.
+    words out, but keeps optional endings such as the s of ``minute[s]``. language: None = English.
     """
-    return " ".join(_example(template.parsed.expression, skill).split())
+    return " ".join(_example(template.parsed.expression, skill, language or english()).split())
 
 
-def _example(expression: Expression, skill: Skill) -> str:
+def _example(expression: Expression, skill: Skill, language: Language) -> str:
     if isinstance(expression, ListReference):
         bounds = expression.get_inline_range()
         slot = Numbers(*bounds) if bounds else skill.slots.get(expression.list_name, AnyText())
         match slot:
             case Words(values):
-                return _example(parse_template(values[0].spoken).expression, skill)
+                return _example(parse_template(values[0].spoken).expression, skill, language)
             case Numbers(start, stop):
-                return spell(min(max(5, start), stop))[0]
+                return language.number(min(max(5, start), stop))
             case AnyText():
-                return f"something for {expression.slot_name.replace('_', ' ')}"
+                return language.say("something", slot=expression.slot_name.replace("_", " "))
     if isinstance(expression, Alternative):
         if expression.is_optional:
-            inner = _example(expression.items[0], skill) if expression.items else ""
+            inner = _example(expression.items[0], skill, language) if expression.items else ""
             return inner if len(inner) <= 2 and not inner.startswith(" ") else ""
-        return _example(expression.items[0], skill) if expression.items else ""
+        return _example(expression.items[0], skill, language) if expression.items else ""
     if isinstance(expression, Group):
-        return "".join(_example(item, skill) for item in expression.items)
+        return "".join(_example(item, skill, language) for item in expression.items)
     return getattr(expression, "original_text", "")

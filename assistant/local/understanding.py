@@ -24,16 +24,14 @@ from hassil.intents import (
 from hassil.models import MatchEntity
 from hassil.recognize import RecognizeResult, recognize_all
 
-from assistant.local import phrases
-from assistant.local.grammar import spoken_words
-from assistant.local.numbers import digits_for_words
-from assistant.local.phrases import Request
-from assistant.local.skills import AnyText, Numbers, Skill, Skills, Slot, Words, parse_template
+from assistant.local.language import DEFAULT, Answer, Request
+from assistant.local.numbers import digits_for_words, spoken_words
+from assistant.local.skills import DURATION, UNITS, Skill, Skills, Template, parsed, topic_slot
+from assistant.local.slots import AnyText, Numbers, Slot, Words, parse_template
 
 MAX_TEXT_CHARS: Final = 1_000
 """Longer input is no command; it is not matched at all."""
 
-_LANGUAGE: Final = "en"
 _NOISE = re.compile(r"[\"“”()!?.,;:…]+(?=\s|$)|(?<!\S)[\"“”(]+")
 _SPACES = re.compile(r"\s+")
 
@@ -52,6 +50,8 @@ class ToolWanted:
 @dataclass(frozen=True, slots=True)
 class RequestWanted:
     request: Request
+    topic: str | None = None
+    """What the request is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +71,141 @@ class Understanding:
     """Matches text against the sentences of the installed tools, then against the built-in requests."""
 
     def __init__(self, skills: Skills, wake_phrases: Sequence[str] = ()) -> None:
+        language = skills.language
         self._skills = skills
-        self._tools = _intents(skills.skills)
-        self._requests = _request_intents()
+        self._language = language
+        self._tools = self._intents({skill.name: (skill.templates, skill.slots) for skill in skills.skills})
+        topics = {"topic": topic_slot(skills)}
+        requests = {request.value: (parsed(texts), topics) for request, texts in language.requests.items()}
+        self._requests = self._intents(requests)
+        self._answers = self._intents({name.value: (parsed(texts), {}) for name, texts in language.answers.items()})
         self._wakes = _prefixes(tail for phrase in wake_phrases for tail in _tails(spoken_words(phrase)))
-        self._before = _prefixes(phrases.POLITE_BEFORE)
+        self._before = _prefixes(language.polite_before)
 
     def understand(self, text: str) -> Meaning:
-        if len(text) > MAX_TEXT_CHARS:
-            return NotUnderstood()
-        plain = _SPACES.sub(" ", _NOISE.sub(" ", text.replace("%", " percent "))).strip()
-        if not plain:
-            return NothingSaid()
-        bare = _without(plain, self._wakes)
-        if not bare:
-            return NothingSaid()
-        for form in dict.fromkeys((bare, plain, _polite(bare, self._before))):
+        """What a whole request means."""
+        for form in self._forms(text):
+            if not form:
+                return NothingSaid()
             if (meaning := self._match(form)) is not None:
                 return meaning
         return NotUnderstood()
 
-    def _match(self, text: str) -> Meaning | None:
-        # Digits as a second try: they cover forms that hassil does not know, such as "a hundred and five".
-        for form in dict.fromkeys((text, digits_for_words(text.lower()))):
-            if (result := _best(form, self._tools)) is not None:
-                return self._tool_wanted(result)
-        if (result := _best(text, self._requests)) is not None:
-            return RequestWanted(Request(result.intent.name))
+    def complete(self, wanted: ToolWanted, text: str) -> tuple[ToolWanted, bool] | None:
+        """``wanted`` with what an answer adds to it ("five minutes"), and whether that holds free text; or None."""
+        skill = self._skills.get(wanted.tool)
+        if skill is None:
+            return None
+        missing = frozenset(wanted.missing)
+        templates = [item.template for item in skill.completions if item.parameters <= missing]
+        if not templates:
+            return None
+        intents = self._intents({skill.name: (templates, skill.slots)})
+        for form in self._forms(text):
+            if form and (result := self._best_number(form, intents)) is not None:
+                added = self._tool_wanted(result)
+                arguments = {**wanted.arguments, **added.arguments}
+                whole = ToolWanted(
+                    skill.name, arguments, {**wanted.spoken, **added.spoken}, _missing(skill, arguments.keys())
+                )
+                return whole, any(entity.is_wildcard for entity in result.entities_list)
         return None
+
+    def bare(self, text: str) -> str:
+        """The text without punctuation and the wake phrase."""
+        return next(iter(self._forms(text)), "")
+
+    def answer(self, text: str) -> Answer | None:
+        """A yes or a no, if it is one."""
+        for form in self._forms(text):
+            if form and (result := self._best(form, self._answers)) is not None:
+                return Answer(result.intent.name)
+        return None
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _forms(self, text: str) -> list[str]:
+        """The text without punctuation, wake phrase and politeness, in the order in which to try; [""] = nothing."""
+        if len(text) > MAX_TEXT_CHARS:
+            return []
+        plain = _SPACES.sub(" ", _NOISE.sub(" ", text.replace("%", " percent "))).strip()
+        bare = _without(plain, self._wakes) if plain else ""
+        return list(dict.fromkeys((bare, plain, self._polite(bare)))) if bare else [""]
+
+    def _polite(self, text: str) -> str:
+        """The text without words of politeness around it."""
+        text = _without(text, self._before)
+        for word in self._language.polite_after:
+            if text.lower().endswith(f" {word}"):
+                text = text[: -len(word)].strip()
+        return text
+
+    def _match(self, text: str) -> Meaning | None:
+        if (result := self._best_number(text, self._tools)) is not None:
+            return self._tool_wanted(result)
+        if (result := self._best(text, self._requests)) is not None:
+            topic = result.entities.get("topic")
+            return RequestWanted(Request(result.intent.name), topic.value if topic else None)
+        return None
+
+    def _best_number(self, text: str, intents: Intents) -> RecognizeResult | None:
+        # Digits as a second try: they cover forms that hassil does not know, such as "a hundred and five".
+        digits = digits_for_words(text.lower()) if self._language.code == DEFAULT else text
+        for form in dict.fromkeys((text, digits)):
+            if (result := self._best(form, intents)) is not None:
+                return result
+        return None
+
+    def _best(self, text: str, intents: Intents) -> RecognizeResult | None:
+        """The match that leaves least to free text, then the one with most literal words; the first of equals."""
+        best: RecognizeResult | None = None
+        best_rank: tuple[int, int] | None = None
+        for result in recognize_all(text, intents, language=self._language.numbers):
+            free = sum(len(entity.text) for entity in result.entities_list if entity.is_wildcard)
+            rank = (-free, result.text_chunks_matched)
+            if best_rank is None or rank > best_rank:
+                best, best_rank = result, rank
+        return best
 
     def _tool_wanted(self, result: RecognizeResult) -> ToolWanted:
         skill = self._skills.get(result.intent.name)
         assert skill is not None
-        arguments = {name: _value(entity) for name, entity in result.entities.items()}
-        spoken = {name: entity.text_clean for name, entity in result.entities.items()}
-        return ToolWanted(skill.name, arguments, spoken, tuple(sorted(skill.required - arguments.keys())))
+        plain = {name: entity for name, entity in result.entities.items() if not name.startswith(DURATION)}
+        arguments = {name: _value(entity) for name, entity in plain.items()}
+        spoken = {name: entity.text_clean for name, entity in plain.items()}
+        if len(plain) < len(result.entities) and skill.duration is not None:
+            arguments |= _duration(
+                skill, {name: _value(result.entities[name]) for name in result.entities.keys() - plain}
+            )
+        return ToolWanted(skill.name, arguments, spoken, _missing(skill, arguments.keys()))
+
+    def _intents(self, parts: Mapping[str, tuple[Sequence[Template], Mapping[str, Slot]]]) -> Intents:
+        """Templates and the slots in them, by the name of what they mean."""
+        return Intents(
+            language=self._language.numbers,
+            intents={
+                name: Intent(
+                    name=name,
+                    data=[
+                        IntentData(
+                            sentence_texts=[template.text for template in templates],
+                            slot_lists={slot: self._slot_list(slot, content) for slot, content in slots.items()},
+                        )
+                    ],
+                )
+                for name, (templates, slots) in parts.items()
+            },
+        )
+
+    def _slot_list(self, name: str, slot: Slot) -> SlotList:
+        match slot:
+            case Words(values):
+                entries = [TextSlotValue(parse_template(v.spoken).expression, value_out=v.value) for v in values]
+                return TextSlotList(name=name, values=entries)
+            case Numbers(start, stop, step):
+                return RangeSlotList(name, start=start, stop=stop, step=step, words_language=self._language.numbers)
+            case AnyText():
+                return WildcardSlotList(name=name)
 
 
 def _value(entity: MatchEntity) -> Any:
@@ -116,58 +216,19 @@ def _value(entity: MatchEntity) -> Any:
     return entity.value
 
 
-def _best(text: str, intents: Intents) -> RecognizeResult | None:
-    """The match that leaves least to free text, then the one with most literal words; the first declared of equals."""
-    best: RecognizeResult | None = None
-    best_rank: tuple[int, int] | None = None
-    for result in recognize_all(text, intents, language=_LANGUAGE):
-        free = sum(len(entity.text) for entity in result.entities_list if entity.is_wildcard)
-        rank = (-free, result.text_chunks_matched)
-        if best_rank is None or rank > best_rank:
-            best, best_rank = result, rank
-    return best
+def _missing(skill: Skill, given: Iterable[str]) -> tuple[str, ...]:
+    """What the tool still needs, in the order of its parameters."""
+    lacking = skill.required - set(given)
+    return tuple(name for name in skill.parameters if name in lacking)
 
 
-def _intents(skills: Iterable[Skill]) -> Intents:
-    return Intents(
-        language=_LANGUAGE,
-        intents={
-            skill.name: Intent(
-                name=skill.name,
-                data=[
-                    IntentData(
-                        sentence_texts=[template.text for template in skill.templates],
-                        slot_lists={name: _slot_list(name, slot) for name, slot in skill.slots.items()},
-                    )
-                ],
-            )
-            for skill in skills
-        },
-    )
-
-
-def _request_intents() -> Intents:
-    return Intents(
-        language=_LANGUAGE,
-        intents={
-            request.value: Intent(
-                name=request.value,
-                data=[IntentData(sentence_texts=list(texts))],
-            )
-            for request, texts in phrases.REQUESTS.items()
-        },
-    )
-
-
-def _slot_list(name: str, slot: Slot) -> SlotList:
-    match slot:
-        case Words(values):
-            entries = [TextSlotValue(text_in=parse_template(v.spoken).expression, value_out=v.value) for v in values]
-            return TextSlotList(name=name, values=entries)
-        case Numbers(start, stop, step):
-            return RangeSlotList(name=name, start=start, stop=stop, step=step, words_language=_LANGUAGE)
-        case AnyText():
-            return WildcardSlotList(name=name)
+def _duration(skill: Skill, parts: Mapping[str, int]) -> Mapping[str, Any]:
+    """A time span in the largest of the tool's units that holds it whole."""
+    assert skill.duration is not None
+    total = sum(count * UNITS.get(name.removeprefix(DURATION), 1) for name, count in parts.items())
+    whole = [unit for unit in skill.units if total % UNITS[unit] == 0] or [min(skill.units, key=UNITS.__getitem__)]
+    unit = max(whole, key=UNITS.__getitem__)
+    return {skill.duration[0]: total // UNITS[unit], skill.duration[1]: unit}
 
 
 def _tails(words: Sequence[str]) -> list[str]:
@@ -184,12 +245,3 @@ def _prefixes(texts: Iterable[str]) -> re.Pattern[str]:
 def _without(text: str, prefix: re.Pattern[str]) -> str:
     found = prefix.match(text)
     return text[found.end() :].strip() if found else text
-
-
-def _polite(text: str, before: re.Pattern[str]) -> str:
-    """The text without words of politeness around it."""
-    text = _without(text, before)
-    for word in phrases.POLITE_AFTER:
-        if text.lower().endswith(f" {word}"):
-            text = text[: -len(word)].strip()
-    return text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.local.grammar import Grammar, compile_grammar, number_graph, spoken_words, template_graph
+from assistant.local.grammar import compile_grammar, number_graph, spoken_words, template_graph
 from assistant.local.numbers import spell
 from assistant.local.skills import read_tools
 from assistant.local.understanding import NothingSaid, NotUnderstood, ToolWanted, Understanding
@@ -23,7 +23,7 @@ def sentences_of(template: str, **properties: object) -> set[str]:
     spec = tool("t", dict(properties), [template], required=[])
     skills = read_tools([spec])
     assert skills.problems == ()
-    return set(template_graph(skills.skills[0], skills.skills[0].templates[0].parsed.expression).sentences())
+    return set(template_graph(skills.skills[0], skills.skills[0].templates[0]).sentences())
 
 
 @st.composite
@@ -145,6 +145,6 @@ def test_spoken_words() -> None:
 
 
 def test_the_garbage_is_words() -> None:
-    garbage = Grammar(GRAMMAR.graph).garbage
+    garbage = GRAMMAR.garbage
     assert len(set(garbage)) == len(garbage) > 150
     assert all(word == word.lower().strip() and " " not in word for word in garbage)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from assistant.local.skills import AnyText, Numbers, SpokenValue, Words, example, read_tools
+from assistant.local.skills import example, read_tools
+from assistant.local.slots import AnyText, Numbers, SpokenValue, Words
 from tests.local.household import LIGHTS, TIMERS, TOOLS, tool
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant.local.phrases import REQUESTS, Request
+from assistant.local.language import Request, english
 from assistant.local.skills import read_tools
 from assistant.local.understanding import (
     Meaning,
@@ -97,7 +97,7 @@ def test_silence_and_the_wake_phrase_alone(text: str) -> None:
 )
 def test_requests_that_need_no_tool(text: str, request_: Request) -> None:
     assert understand(text) == RequestWanted(request_)
-    assert set(REQUESTS) == set(Request)
+    assert set(english().requests) == set(Request)
 
 
 def test_a_tool_comes_before_a_built_in_request() -> None:

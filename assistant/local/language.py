@@ -1,0 +1,124 @@
+"""What the brain knows of a language: its own requests and phrases, numbers and time spans, as data.
+
+One folder a language under ``assistant/languages``; ``brain.toml`` holds the brain's own words. None needs code.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from assistant.errors import ConfigError, ConfigProblem
+from assistant.local.numbers import spell
+
+LANGUAGES: Final = Path(__file__).resolve().parents[1] / "languages"
+DEFAULT: Final = "en"
+
+
+class Request(Enum):
+    """Something a person can ask for that needs no tool."""
+
+    STOP = "stop"
+    HELP = "help"
+    HELP_ABOUT = "help_about"
+    REPEAT = "repeat"
+    HELLO = "hello"
+    THANKS = "thanks"
+
+
+class Answer(Enum):
+    """What a person can say to "Did you say ...?"."""
+
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Ways to say a time span: templates, and the seconds that the words of their lists stand for.
+
+    A form may hold the numbers ``{hours}``, ``{minutes}`` and ``{seconds}``, and lists of ``lists`` by name; it means
+    the sum of them.
+    """
+
+    forms: tuple[str, ...] = ()
+    lists: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language. Templates are hassil's; see ``languages/en/brain.toml`` for what each field is."""
+
+    code: str
+    voice: str
+    numbers: str
+    requests: Mapping[Request, tuple[str, ...]]
+    answers: Mapping[Answer, tuple[str, ...]]
+    polite_before: tuple[str, ...]
+    polite_after: tuple[str, ...]
+    phrases: Mapping[str, str]
+    durations: Durations
+    list_and: str
+    list_or: str
+    garbage: tuple[str, ...]
+    """Frequent words, for the recogniser's loop of speech that is no command; () = it has no model of the language."""
+
+    def say(self, phrase: str, **places: str) -> str:
+        """One of the brain's own sentences. Raises KeyError for one that the language lacks, which a test looks for."""
+        return self.phrases[phrase].format(**places)
+
+    def number(self, value: int) -> str:
+        """A number as it is written in an example of what can be said."""
+        return spell(value)[0] if self.code == DEFAULT else str(value)
+
+    def listing(self, things: Sequence[str], word: str | None = None) -> str:
+        """ "tea, milk and bread"; ``word``: instead of "and"."""
+        if len(things) < 2:
+            return "".join(things)
+        return f"{', '.join(things[:-1])} {word or self.list_and} {things[-1]}"
+
+
+@cache
+def language(code: str) -> Language:
+    """The language of a code such as ``de`` or ``de-AT``. Raises ConfigError when there is no such folder."""
+    path = LANGUAGES / code / "brain.toml"
+    if not path.is_file():
+        path = LANGUAGES / code.partition("-")[0].lower() / "brain.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(found.parent.name for found in LANGUAGES.glob("*/brain.toml")))
+        raise ConfigError(
+            "config",
+            [ConfigProblem("language", f"the embedded brain does not speak {code!r}; it speaks {known}")],
+        )
+    return _read(path.parent.name, tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def english() -> Language:
+    return language(DEFAULT)
+
+
+def _read(code: str, data: Mapping[str, Any]) -> Language:
+    durations = data.get("durations", {})
+    return Language(
+        code=code,
+        voice=data["voice"],
+        numbers=data["numbers"],
+        requests={request: _texts(data["requests"].get(request.value, ())) for request in Request},
+        answers={answer: _texts(data["answers"][answer.value]) for answer in Answer},
+        polite_before=_texts(data["polite"]["before"]),
+        polite_after=_texts(data["polite"]["after"]),
+        phrases=data["phrases"],
+        durations=Durations(_texts(durations.get("forms", ())), durations.get("seconds", {})),
+        list_and=data["list_and"],
+        list_or=data["list_or"],
+        garbage=tuple(data.get("recognizer", {}).get("garbage", "").split()),
+    )
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
