@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from assistant import wiring
 from assistant.alerts import AlertBoard
@@ -17,9 +19,12 @@ from assistant.audio.ports import Speaker
 from assistant.audio.reference import ReferenceBuffer
 from assistant.brains import Brains
 from assistant.config import Config
+from assistant.controls import Controls, MuteSwitch
 from assistant.core.conversation import Conversation
 from assistant.core.events import Event
+from assistant.core.pricing import NANOS
 from assistant.engine import Engine, UsageSink
+from assistant.health import Health
 from assistant.journal import Journal
 from assistant.realtime.session import RealtimeSession
 from assistant.tools.registry import ToolRegistry
@@ -32,7 +37,15 @@ class Assistant:
     Use :meth:`running`; the parts may be used inside it.
     """
 
-    def __init__(self, config: Config, journal: Journal, speaker: Speaker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        speaker: Speaker,
+        health: Health | None = None,
+        switch: MuteSwitch | None = None,
+    ) -> None:
+        """switch: closes the microphone, where there is one."""
         loop = asyncio.get_running_loop()
         self.config = config
         self._local = wiring.local_server(config)
@@ -59,6 +72,30 @@ class Assistant:
             phrases=self._phrases,
             journal=journal,
         )
+        self.controls = Controls(
+            self.engine,
+            self.tools,
+            self._runner,
+            health or Health(time.time),
+            self.player,
+            config.audio.output.volume,
+            position=lambda: self.hearing.uplink.position,
+            facts=self._facts,
+            switch=switch,
+        )
+        self.tools.house = self.controls
+
+    def _facts(self) -> dict[str, Any]:
+        """For the status: what the parts know that only this class knows."""
+        spending, currency = self._records.money.spending, self.config.money.currency
+        return {
+            "provider": self.config.provider,
+            "sent_bytes": self.hearing.uplink.sent_bytes,
+            "last_turn": self._records.turns.last,
+            "money": {"today": spending.today / NANOS, "month": spending.month / NANOS, "currency": currency}
+            if spending
+            else None,
+        }
 
     def _emit(self, event: Event) -> None:
         self.engine.dispatch(event)

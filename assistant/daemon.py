@@ -16,8 +16,8 @@ import itertools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections.abc import Iterator
 
 from assistant import wiring
 from assistant.adapters.sd_notify import Notifier
@@ -25,9 +25,15 @@ from assistant.assembly import Assistant
 from assistant.audio.analysis import AnalysisThread, Heard
 from assistant.audio.ports import Microphone, Speaker
 from assistant.config import Config
+from assistant.control import server as control_server
+from assistant.control import socket_path
+from assistant.core import events as ev
 from assistant.core.backoff import retry_delay
 from assistant.core.liveness import Liveness
+from assistant.ears import Ears, MuteFile
 from assistant.errors import EXIT_RESTART, DeviceError, HearthError
+from assistant.happenings import Happenings
+from assistant.health import Health
 from assistant.journal import Journal
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
 
@@ -35,6 +41,9 @@ log = logging.getLogger(__name__)
 
 STALL_AFTER_S = 5.0
 """Seconds without a microphone frame after which the watchdog is no longer fed."""
+
+MUTE_FILE = "muted"
+"""In the state folder."""
 
 TRAILING_SILENCE_S = 3.0
 """A recording that ends in the middle of a request is followed by this much silence, so that the request ends too."""
@@ -53,16 +62,16 @@ class Daemon:
         self._config = config
         self._journal = journal
         self._loop = asyncio.get_running_loop()
-        self._microphone = microphone
-        self._assistant = Assistant(config, journal, speaker)
+        self._happenings = Happenings(journal, time.time)
+        self._health = Health(time.time, self._health_changed)
+        self._ears = Ears(microphone, MuteFile(config.state_folder / MUTE_FILE), self._health, self._mute_changed)
+        self._assistant = Assistant(config, journal, speaker, self._health, self._ears)
         self._notifier = Notifier()
         self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
-        self._lost: asyncio.Queue[DeviceError | None] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._death: BaseException | None = None
         self._recording_end: int | None = None  # where a recording and the silence after it end, once that is known
         self._heard_all = asyncio.Event()
-        self._captured = 0  # one past the last sample that the microphone gave, whether or not it is analysed yet
 
     def stop(self) -> None:
         """End in order: the turn without a sound, the session with a goodbye, then everything else."""
@@ -83,21 +92,22 @@ class Daemon:
                     analysis = AnalysisThread(await analyzer, self._heard, self._deaf, self._loop)
                     analysis.start()
                     try:
-                        await asyncio.to_thread(self._open_microphone, analysis)
+                        await self._ears.start(analysis.put)
                         helpers = [
-                            group.create_task(self._keep_microphone(analysis), name="microphone"),
+                            group.create_task(self._keep_ears(analysis), name="microphone"),
                             group.create_task(self._keep_speaker(), name="speaker"),
                             group.create_task(self._feed_watchdog(), name="watchdog"),
+                            group.create_task(self._serve_control(), name="control"),
                         ]
-                        self._notifier.ready(f"listening on {self._microphone.description}")
-                        log.info("ready after %.2f s: %s", self._loop.time() - began, self._microphone.description)
+                        self._notifier.ready(self._listening)
+                        log.info("ready after %.2f s: %s", self._loop.time() - began, self._listening)
                         self._journal.note("ready", self._loop.time(), pid=os.getpid())
                         await self._stop.wait()
                         self._notifier.stopping()
                         for helper in helpers:
                             helper.cancel()
                     finally:
-                        self._microphone.stop()
+                        self._ears.stop()
                         analysis.stop()
             finally:
                 analyzer.cancel()
@@ -117,60 +127,54 @@ class Daemon:
         self._death = error
         self.stop()
 
-    def _open_microphone(self, analysis: AnalysisThread) -> None:
-        def on_end(error: DeviceError | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._lost.put_nowait, error)
+    async def _keep_ears(self, analysis: AnalysisThread) -> None:
+        """Keep the microphone open; a recording that has ended ends the daemon."""
+        await self._ears.keep()
+        await self._finish_recording(analysis)
 
-        # A stream that is opened again counts from 0; for everybody else the samples go on.
-        offset = self._captured
+    def _mute_changed(self, muted: bool) -> None:
+        at = self._loop.time()
+        self._liveness.muted(at, muted)
+        self._assistant.hearing.mute(muted)
+        self._assistant.engine.dispatch(ev.MuteChanged(at, muted))
+        self._journal.note("mute", at, muted=muted)
+        self._notifier.status(self._listening)
+        log.info("muted: the microphone is closed" if muted else "no longer muted")
 
-        def on_frame(frame: AudioFrame) -> None:
-            frame = replace(frame, start=frame.start + offset) if offset else frame
-            self._captured = frame.end
-            analysis.put(frame)
+    def _health_changed(self, part: str, trouble: str | None) -> None:
+        self._journal.note("health", self._loop.time(), part=part, trouble=trouble)
+        self._notifier.status(f"{part}: {trouble}" if trouble else self._listening)
 
-        self._microphone.start(on_frame, on_end)
+    @property
+    def _listening(self) -> str:
+        return "muted" if self._ears.muted else f"listening on {self._ears.description}"
 
-    async def _keep_microphone(self, analysis: AnalysisThread) -> None:
-        """Open the microphone again whenever it is lost; a recording that has ended ends the daemon."""
-        while True:
-            error = await self._lost.get()
-            if error is None:
-                await self._finish_recording(analysis)
-                return
-            log.error("microphone lost: %s", error)
-            self._notifier.status("microphone lost")
-            await asyncio.to_thread(self._microphone.stop)
-            await self._reopen("microphone", lambda: self._open_microphone(analysis))
-            self._notifier.status(f"listening on {self._microphone.description}")
+    async def _serve_control(self) -> None:
+        path = socket_path(self._config.state_folder)
+        await control_server.serve(path, self._assistant.controls, self._happenings)
 
     async def _keep_speaker(self) -> None:
-        """Open the speaker again whenever it is lost."""
+        """Open the speaker again whenever it is lost. A device may block while it opens, so that is for a thread."""
         lost = self._assistant.engine.speaker_lost
         while True:
             await lost.wait()
             lost.clear()
-            log.error("speaker lost")
-            await self._reopen("speaker", self._assistant.player.start)
-
-    async def _reopen(self, what: str, start: Callable[[], None]) -> None:
-        """Try to open a device until it works. A device may block while it opens, so it is opened on a thread."""
-        for attempt in itertools.count(1):
-            await asyncio.sleep(retry_delay(attempt))
-            try:
-                await asyncio.to_thread(start)
-            except DeviceError as error:
-                if error.exit_status == EXIT_RESTART:
-                    raise  # the sound system hangs, and only a new process gets out of it
-                log.debug("%s: %s", what, error)
-            else:
-                log.info("%s open again", what)
-                return
+            self._health.trouble("speaker", "lost")
+            for attempt in itertools.count(1):
+                await asyncio.sleep(retry_delay(attempt))
+                try:
+                    await asyncio.to_thread(self._assistant.player.start)
+                except DeviceError as error:
+                    if error.exit_status == EXIT_RESTART:
+                        raise  # the sound system hangs, and only a new process gets out of it
+                    self._health.trouble("speaker", f"cannot be opened: {error}")
+                else:
+                    self._health.well("speaker")
+                    break
 
     async def _finish_recording(self, analysis: AnalysisThread) -> None:
         silence = bytes(FRAME_BYTES)
-        start = self._captured
+        start = self._ears.captured
         self._recording_end = start + round(TRAILING_SILENCE_S * 50) * FRAME_SAMPLES
         for index in range(round(TRAILING_SILENCE_S * 50)):
             analysis.put(AudioFrame(start + index * FRAME_SAMPLES, silence, self._loop.time()))

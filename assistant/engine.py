@@ -86,6 +86,7 @@ class Engine:
         self._session_tasks: dict[int, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._state = conversation.state
+        self._link = conversation.link
         self.idle = asyncio.Event()
         """Set while no turn is going on."""
         self.idle.set()
@@ -158,6 +159,9 @@ class Engine:
             self._state = self.conversation.state
             self.journal.state(self._state, self._loop.time())
             self._hearing.speaking(self._state is State.SPEAKING)
+        if self.conversation.link is not self._link:
+            self._link = self.conversation.link
+            self.journal.note("link", self._loop.time(), state=self._link.value, persona=self.conversation.persona)
         if self._state is State.IDLE:
             self.idle.set()
         else:

@@ -123,6 +123,8 @@ class TurnRecorder:
         self._wall_clock = wall_clock
         self._builder = TraceBuilder()
         self._failing = False  # the scribe's
+        self.last: Mapping[str, Any] | None = None
+        """The latest record, since the start."""
 
     def opening(self, provider: str, model: str | None) -> None:
         """The session that opens now is with this brain."""
@@ -141,6 +143,7 @@ class TurnRecorder:
     def _write(self, trace: TurnTrace) -> None:
         began = self._wall_clock() - (self._now() - trace.began_at)
         record = {"v": VERSION, "time": round(began, 3), "run": self._run, **_record(trace, self._brain)}
+        self.last = record
 
         def append() -> None:
             try:

@@ -37,16 +37,23 @@ DIRECTIONS = {
     "records": "ledger turnlog scribe journal core types errors",
     # The daemon: the only parts that know several of the above at once.
     "alerts": "plugin core types errors",
+    "happenings": "journal",
+    "health": "",
+    "ears": "health audio core types errors",
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
     "brains": "local realtime core config types errors",
     "wiring": "records ledger journal phrasebook local tools plugin adapters audio realtime core config types errors",
-    "assembly": "records wiring brains engine alerts journal tools realtime audio core config types errors",
-    "daemon": "assembly wiring engine journal adapters audio core config types errors",
+    "controls": "health engine tools core types errors",
+    "control": "controls happenings errors",
+    "assembly": "controls health records wiring brains engine alerts journal tools realtime audio "
+    "core config types errors",
+    "daemon": "control controls happenings health ears assembly wiring engine journal adapters audio "
+    "core config types errors",
     # Programs around it.
     "testing": "local tools plugin audio realtime core types errors",
     "demo": "local audio core config types errors",
-    "cli": "ledger turnlog demo daemon assembly wiring engine alerts journal logs "
+    "cli": "control ledger turnlog demo daemon assembly wiring engine alerts journal logs "
     "local tools plugin adapters audio realtime core config types errors",
     "__main__": "cli",
     "__init__": "",

@@ -48,8 +48,9 @@ def test_every_command_has_help_and_a_module() -> None:
     parser = build_parser()
     [commands] = [action for action in parser._actions if action.dest == "command"]
     names = {"run", "ask", "check-config", "devices", "doctor", "tools", "wake", "turns", "cost", "serve", "demo"}
+    names |= {"status", "events", "control"}
     assert set(commands.choices or ()) == names
-    more = {"ask": ["x"], "tools": ["list"], "wake": ["history"], "doctor": ["--echo"]}
+    more = {"ask": ["x"], "tools": ["list"], "wake": ["history"], "doctor": ["--echo"], "control": ["mute"]}
     for arguments in ([name, *more.get(name, [])] for name in names):
         options = parser.parse_args(arguments)
         assert (Path(__file__).parents[1] / "assistant" / "cli" / f"{options.module}.py").exists()

@@ -41,9 +41,18 @@ class Hearing:
         self._history = history
         self._expected = Expect.NOTHING
         self._suspected = False
+        self._muted = False
+
+    def mute(self, muted: bool) -> None:
+        """Be deaf, also to frames that are on their way, and forget what was heard."""
+        self._muted = muted
+        self.uplink.forget()
+        self._suspect(False)
 
     def hear(self, heard: Heard) -> None:
         """Take the next analysed frame."""
+        if self._muted:
+            return
         frame = heard.frame
         self.uplink.hear(frame)  # first: an event of this frame may open the gate, and then wants it in the ring
         if self._hints is not None and self._hints.hear(frame.end, speech=heard.speech, scores=heard.scores):

@@ -26,6 +26,7 @@ class Uplink:
     def __init__(self, ring_seconds: float, send: Callable[[bytes], None]) -> None:
         self._ring: deque[AudioFrame] = deque(maxlen=max(1, round(ring_seconds * MIC_RATE / FRAME_SAMPLES)))
         self._send = send
+        self._position = 0
         self._turn = TurnId(0)
         self._next = 0  # the first sample that has not been sent
         self._open = False
@@ -38,7 +39,7 @@ class Uplink:
     @property
     def position(self) -> int:
         """The microphone sample that will be heard next."""
-        return self._ring[-1].end if self._ring else 0
+        return self._position
 
     @property
     def is_open(self) -> bool:
@@ -47,6 +48,7 @@ class Uplink:
     def hear(self, frame: AudioFrame) -> None:
         """Take the next frame; it goes up if the gate is open."""
         self._ring.append(frame)
+        self._position = frame.end
         if self._open:
             self._pass(frame)
 
@@ -70,6 +72,11 @@ class Uplink:
         """Stop sending, and forget what was kept."""
         if turn == self._turn:
             self._reset()
+
+    def forget(self) -> None:
+        """Let go of all audio that was heard so far: none of it can leave any more."""
+        self._ring.clear()
+        self._reset()
 
     def replay(self, turn: TurnId) -> None:
         """Send the utterance once more from its beginning, as far as it has been heard; live audio follows."""

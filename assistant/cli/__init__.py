@@ -20,6 +20,7 @@ examples:
   assistant run                                listen on this machine's microphone
   assistant ask "what time is it"              one request in writing
   assistant ask "set a timer for 5 minutes" --out answer.wav
+  assistant status                             how is the one that runs?
   assistant check-config                       is config.yaml right?
 """
 
@@ -47,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     ask.add_argument("--out", type=Path, metavar="WAV", help="write the spoken answer to a file, and play nothing")
     ask.add_argument("--quiet", action="store_true", help="do not play the answer, only print it")
 
+    _add_control(commands)
+
     _command(commands, "check-config", "check the configuration and print what is in force")
     doctor = _command(commands, "doctor", "check this machine's microphone and speaker")
     doctor.add_argument(
@@ -68,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="its name, such as my_lamp")
     new.add_argument("--folder", type=Path, default=Path("plugins"), help="where it goes (default: plugins)")
     _command(actions, "check", "look for what could be better in plugins and their sentences", module="tools")
+    reload = _command(actions, "reload", "make the running assistant load plugins again", module="tools")
+    reload.add_argument("plugin", nargs="?", help="its name (default: all that have files of their own)")
     calls = _command(actions, "log", "show which tools were called, and how that ended", module="tools")
     calls.add_argument("--last", type=int, default=20, metavar="N", help="how many calls (default: 20)")
     calls.add_argument("--json", action="store_true", help="print JSON lines")
@@ -98,6 +103,25 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("build/demo"), metavar="FOLDER", help="where the recordings go")
     demo.set_defaults(module="demo")
     return parser
+
+
+def _add_control(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = _command(commands, "status", "show how the running assistant is", module="control")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    _command(commands, "events", "show what happens, as JSON lines (holds what is said)", module="control")
+
+    control = commands.add_parser("control", help="steer the running assistant: mute, listen, stop, say ...")
+    actions = control.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _command(actions, "mute", "close the microphone until it is wanted again", module="control")
+    _command(actions, "unmute", "open the microphone again", module="control")
+    _command(actions, "listen", "do as if the wake word had been said", module="control")
+    _command(actions, "stop", "end what is being said, and what rings", module="control")
+    say = _command(actions, "say", "say a sentence to the room", module="control")
+    say.add_argument("text", help="the sentence")
+    ask = _command(actions, "ask", "ask something in writing; the answer is spoken in the room", module="control")
+    ask.add_argument("text", help="the request")
+    volume = _command(actions, "volume", "set how loud it plays, until it ends", module="control")
+    volume.add_argument("percent", type=_percent, help="0 to 100")
 
 
 def _add_wake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -134,6 +158,12 @@ def _command(
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000, got {text!r}")
+    return int(text)
+
+
+def _percent(text: str) -> int:
+    if not text.isdecimal() or int(text) > 100:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 100, got {text!r}")
     return int(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +15,13 @@ from assistant.cli.common import complain, load_config, run_async, say
 from assistant.cli.tools_check import review
 from assistant.cli.tools_new import write_plugin
 from assistant.config import Config
+from assistant.control import client, socket_path
 from assistant.errors import EXIT_FAILURE, EXIT_OK
 from assistant.tools.audit import read_calls
 from assistant.tools.registry import ToolRegistry
+
+CALL_TIMEOUT_S = 310.0
+"""No tool may take longer than 300 s."""
 
 
 def main(options: argparse.Namespace) -> int:
@@ -29,7 +34,14 @@ def main(options: argparse.Namespace) -> int:
         return _check(wiring.tool_registry(config, None))
     if options.action == "log":
         return _show_log(wiring.audit_file(config), options.last, as_json=options.json)
-    return run_async(_call(config, options.name, options.arguments, by_owner=options.yes))
+    if options.action == "reload":
+        for line in client.request(socket_path(config.state_folder), "reload", plugin=options.plugin)["lines"]:
+            say(line)
+        return EXIT_OK
+    try:
+        return _call_running(config, options.name, options.arguments, by_owner=options.yes)
+    except client.NotRunning:
+        return run_async(_call(config, options.name, options.arguments, by_owner=options.yes))
 
 
 def _list(registry: ToolRegistry, *, as_json: bool) -> int:
@@ -87,18 +99,29 @@ def _show_log(file: Path, last: int, *, as_json: bool) -> int:
     return EXIT_OK
 
 
+def _call_running(config: Config, name: str, arguments: str, *, by_owner: bool) -> int:
+    """Let the running assistant call it: its plugins hold their state."""
+    path = socket_path(config.state_folder)
+    answer = client.request(path, "call", tool=name, arguments=arguments, yes=by_owner, timeout=CALL_TIMEOUT_S)
+    return _told(answer["output"], answer["status"], answer["known"])
+
+
+def _told(output: str, status: str, known: Sequence[str]) -> int:
+    say(output)
+    if status == "asked":
+        complain("assistant tools call: nothing was done, since this tool needs consent: add --yes to give it")
+    if status == "unknown":
+        complain(f"assistant tools call: known tools are {', '.join(known) or 'none'}")
+    return EXIT_OK if status == "ok" else EXIT_FAILURE
+
+
 async def _call(config: Config, name: str, arguments: str, *, by_owner: bool) -> int:
     registry = wiring.tool_registry(config, None)
     runner = wiring.tool_runner(config, registry)
-    await registry.start()  # a plugin whose state a running daemon holds says so
+    await registry.start()
     try:
         outcome = await runner.call(name, arguments, by_owner=by_owner)
     finally:
         await registry.stop()
         await runner.close()
-    say(outcome.output)
-    if outcome.status == "asked":
-        complain("assistant tools call: nothing was done, since this tool needs consent: add --yes to give it")
-    if outcome.status == "unknown":
-        complain(f"assistant tools call: known tools are {', '.join(sorted(registry.tools)) or 'none'}")
-    return EXIT_OK if outcome.status == "ok" else EXIT_FAILURE
+    return _told(outcome.output, outcome.status, sorted(registry.tools))

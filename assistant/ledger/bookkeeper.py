@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from assistant.core.pricing import FREE, OddUsage, Price, listed_as, price_of, read_usage
+from assistant.core.pricing import FREE, Nanos, OddUsage, Price, listed_as, price_of, read_usage
 from assistant.core.traces import ResponseOwners
 from assistant.errors import QuotaExhausted
 from assistant.ledger.budget import Budget, BudgetState, Caps
+from assistant.ledger.periods import first_of_month, local_date, next_day, start_of
 from assistant.ledger.store import Entry, Ledger, LedgerUnusable, memory_ledger, open_ledger
 from assistant.scribe import Scribe, ScribeBusy
 
@@ -32,6 +34,15 @@ class Brain:
     provider: str
     model: str | None
     free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What the cloud has cost on a day, and in its month until then."""
+
+    day: date
+    today: Nanos
+    month: Nanos
 
 
 class Bookkeeper:
@@ -65,6 +76,8 @@ class Bookkeeper:
         self._owners = ResponseOwners()
         self._waiting: Entry | None = None  # until the next entry tells whose it is
         self._unpriced: set[str | None] = set()
+        self._spending: Spending | None = None
+        scribe.put(self._look)
 
     def opening(self, brain: Brain) -> None:
         """The session that opens now is with this brain: what is used from now on is billed as its."""
@@ -102,11 +115,30 @@ class Bookkeeper:
     def _record(self, entry: Entry) -> None:
         def write() -> None:
             self._open().record(entry)
+            self._look()
             if capped and Budget(self._open(), self._caps).check(entry.at).exhausted and self._on_exhausted:
                 self._loop.call_soon_threadsafe(self._on_exhausted)
 
         capped = self._caps.any and not self._brain.free
         self._scribe.put(write)
+
+    @property
+    def spending(self) -> Spending | None:
+        """What was spent when it was last looked at: at the start and after each response. None: not known yet."""
+        known, today = self._spending, local_date(self._wall_clock())
+        if known is None or known.day == today:
+            return known
+        same_month = (known.day.year, known.day.month) == (today.year, today.month)
+        return Spending(today, Nanos(0), known.month if same_month else Nanos(0))
+
+    def _look(self) -> None:
+        """On the scribe's thread."""
+        now = self._wall_clock()
+        today = local_date(now)
+        end = start_of(next_day(today))
+        ledger = self._open()
+        spent = (ledger.spent(start_of(first), end) for first in (today, first_of_month(today)))
+        self._spending = Spending(today, *spent)
 
     # --- what may still be used -------------------------------------------------------------------------------------
 

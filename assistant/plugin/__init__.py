@@ -29,13 +29,14 @@ from assistant.plugin.database import Database
 from assistant.plugin.decorator import Tier, ToolOptions, tool
 from assistant.plugin.http import fetch, fetch_json
 from assistant.plugin.rings import Ring, RingEnd
-from assistant.plugin.services import Ringer, Threads, WallClock
+from assistant.plugin.services import House, Ringer, Threads, WallClock
 
 __all__ = [
     "BaseModel",
     "Context",
     "Database",
     "Field",
+    "House",
     "Plugin",
     "Ring",
     "RingEnd",
@@ -60,6 +61,8 @@ class Plugin:
 
     Config: ClassVar[type[BaseModel] | None] = None
     config: Any
+    tools_come_later: ClassVar[bool] = False
+    """The plugin uses ``Context.offer``: a name in the config that fits no tool yet is no mistake."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -75,6 +78,9 @@ class Plugin:
         Called once, when the plugin is loaded. Raise ToolError with one line if the settings do not fit together.
         """
         return ()
+
+    async def ready(self) -> None:
+        """Wait until tools that come later are there. Asked by commands that cannot wait for them in another way."""
 
     async def check(self) -> str | None:
         """What is wrong right now, in one line that says what to do; None if all is well.

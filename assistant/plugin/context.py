@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from assistant.errors import ToolError
 from assistant.plugin.database import Database
 from assistant.plugin.rings import Ring, RingEnd
-from assistant.plugin.services import Ringer, SilentRinger, SystemClock, Threads, WallClock
+from assistant.plugin.services import House, Ringer, SilentRinger, SystemClock, Threads, WallClock
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.types import AlertId
 
@@ -51,10 +51,14 @@ class Context:
         ringer: Ringer | None = None,
         on_crash: Callable[[str], None] = lambda reason: None,
         call_tool: ToolCaller | None = None,
+        house: House | None = None,
+        on_offer: Callable[[Sequence[Callable[..., Any]]], list[str]] = lambda functions: [],
+        on_report: Callable[[str | None], None] = lambda problem: None,
     ) -> None:
         """
         on_crash: told in one line when a spawned task or a callback has crashed.
         call_tool: how :meth:`call_tool` reaches the other tools.
+        on_offer, on_report: what :meth:`offer` and :meth:`report` pass on.
         """
         self.name = name
         self.config = config
@@ -71,6 +75,10 @@ class Context:
         self._database_lock = threading.Lock()
         self._closed = False
         self._call_tool = call_tool
+        self._on_offer = on_offer
+        self._on_report = on_report
+        self.house = house
+        """The running assistant; None where tools run without it, such as in ``assistant tools call``."""
         self._listeners: dict[HomeEvent, list[Callable[[Mapping[str, Any]], object]]] = {}
         self.entity_lists: dict[str, dict[str, str | Sequence[str]]] = {}
         """For the registry: what :meth:`entities` was given."""
@@ -130,6 +138,20 @@ class Context:
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function on a thread and give its result. Cancelling gives up the wait, not the function."""
         return await self._threads.run(partial(function, *args, **kwargs))
+
+    def offer(self, functions: Sequence[Callable[..., Any]]) -> list[str]:
+        """Offer tools that are known only now, such as those of a device that was found, in place of those before.
+
+        functions: they went through ``tool()``, and are called as they are, without the plugin as first argument.
+        Gives one line for each that cannot be offered, and why. Sessions that begin afterwards know of the tools.
+        Set ``tools_come_later`` in the plugin's class.
+        """
+        return [] if self._closed else self._on_offer(functions)
+
+    def report(self, problem: str | None) -> None:
+        """What is wrong right now, in one line that says what to do, for the plugin's status; None if all is well."""
+        if not self._closed:
+            self._on_report(problem)
 
     async def call_tool(self, name: str, **arguments: Any) -> Any:
         """Call any tool of the house, as the model would; gives its result, decoded.

@@ -33,6 +33,8 @@ class ToolOptions:
     time_limit_s: float | None = None
     tier: Tier = "safe"
     question: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    asks: Mapping[str, str] = field(default_factory=dict)
 
 
 @overload
@@ -47,6 +49,8 @@ def tool(
     name: str | None = None,
     tier: Tier = "safe",
     question: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    asks: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -59,6 +63,8 @@ def tool(
     name: str | None = None,
     tier: Tier = "safe",
     question: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    asks: Mapping[str, str] | None = None,
 ) -> Any:
     """Offer a function, or a method of a :class:`Plugin`, to the model. Used with or without arguments.
 
@@ -73,6 +79,8 @@ def tool(
         Only the offline brain uses them; without sentences it cannot reach the tool by speech.
     lists: the spoken forms of a slot where they differ from its values: ``{"unit": {"hours": "hour[s]"}}``; or
         the name of a list that ``Context.entities`` sets. A list of another name fills a slot by ``{list:slot}``.
+    asks: parameter -> the question for it, as in ``{"minutes": "For how long?"}``. A sentence may then leave out
+        parameters that have no default: the offline brain asks, and takes "five minutes" for the answer.
     reply: what the offline brain answers when the result has no ``say``; may hold ``{result}`` and parameters.
     time_limit_s: seconds for one call, instead of the limit in the config.
     name: what the model sees, instead of the function's name.
@@ -80,6 +88,8 @@ def tool(
         in the config); "deny" switches the tool off. The owner may tighten the tier in the config, and never widen it.
     question: what is asked before a tool of tier confirm or pin runs; may hold parameters, as in
         "Shall I unlock the {door}?".
+    parameters: the JSON schema of an object, instead of type hints, for a function that takes ``**arguments``. Only
+        the names are checked before the call.
     """
     if function is not None and not callable(function):
         raise TypeError("@tool takes its arguments by name, as in @tool(name=...)")
@@ -87,7 +97,7 @@ def tool(
         raise TypeError("@tool: sentences is a list of templates, not one string")
     if tier not in TIERS:
         raise TypeError(f"@tool: tier is one of {', '.join(TIERS)}, not {tier!r}")
-    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s, tier, question)
+    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s, tier, question, parameters, dict(asks or {}))
 
     def mark(target: Function) -> Function:
         setattr(target, _OPTIONS, options)

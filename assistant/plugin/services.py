@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from assistant.types import AlertId
 
@@ -43,6 +43,39 @@ class Ringer(Protocol):
 
     def announce(self, text: str) -> None:
         """Say a sentence as soon as nobody talks and nothing rings."""
+        ...
+
+
+class House(Protocol):
+    """The running assistant, as far as a plugin may look at it and steer it. Belongs to the event loop."""
+
+    @property
+    def muted(self) -> bool:
+        """Whether the microphone is closed."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """How the assistant is: state, link, muted, volume, troubles, last_turn, money; docs/control.md lists all."""
+        ...
+
+    async def mute(self, muted: bool) -> None:
+        """Close the microphone until it is wanted again, also over restarts. Raises ToolError with one line."""
+        ...
+
+    def listen(self) -> None:
+        """As if the wake word had been said. Raises ToolError with one line, such as when it is muted."""
+        ...
+
+    def stop(self) -> None:
+        """End whatever is going on, and what rings."""
+        ...
+
+    def ask(self, text: str) -> None:
+        """A request in writing; it is answered aloud."""
+        ...
+
+    def set_volume(self, percent: int) -> None:
+        """Of everything that plays: 0 to 100."""
         ...
 
 

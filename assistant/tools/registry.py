@@ -21,32 +21,32 @@ event loop. Nothing that a plugin does makes ``load``, ``start`` or ``stop`` rai
 from __future__ import annotations
 
 import asyncio
-import difflib
-import fcntl
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel
 
 from assistant.errors import PluginLoadError, ToolError
-from assistant.plugin import Context, Ringer, Threads, Tier, WallClock
+from assistant.plugin import Context, Ringer, Threads, Tier, ToolOptions, WallClock
 from assistant.plugin.context import HomeEvent, ToolCaller
-from assistant.plugin.decorator import strictest
-from assistant.plugin.services import SystemClock
+from assistant.plugin.decorator import strictest, tool_options
+from assistant.plugin.services import House, SystemClock
 from assistant.tools import loading
 from assistant.tools.breaker import Breaker
 from assistant.tools.consent import CONSENT_TOOLS, ENTER_PIN
-from assistant.tools.entry import OFFERED, Entry, PluginInfo, PluginStatus
+from assistant.tools.entry import OFFERED, Entry, PluginInfo, PluginStatus, bounded
 from assistant.tools.happenings import happening
 from assistant.tools.loading import Candidate, LoadedPlugin
+from assistant.tools.misfits import unknown_plugins, useless_tiers
 from assistant.tools.settings import WrongSettings, validated
+from assistant.tools.state import StateFolder
 from assistant.tools.threads import DaemonThreads
-from assistant.tools.tool import Entities, Tool
+from assistant.tools.tool import Entities, Tool, build_tool
 
 __all__ = ["PluginInfo", "PluginStatus", "ToolRegistry"]
 
@@ -73,7 +73,7 @@ class ToolRegistry:
         start_limit_s: for each plugin's ``start``. stop_limit_s: for all plugins' ends together.
         tiers: what the owner wants for tools, by name or pattern ("shell_*"); it can only be stricter than the author.
         """
-        self._state_folder = state_folder
+        self._state = StateFolder(state_folder)
         self._clock = clock
         self._ringer = ringer
         self._threads = threads or DaemonThreads(8, "plugin")
@@ -87,9 +87,10 @@ class ToolRegistry:
         self._running = False
         self._entries: dict[str, Entry] = {}
         self._tools: dict[str, Tool] = {}
-        self._lock_file: IO[str] | None = None
         self.call_tool: ToolCaller | None = None
         """How plugins call tools; set by the runner, before ``start``."""
+        self.house: House | None = None
+        """The running assistant, for plugins; set before ``start`` where there is one."""
         self.unknown: tuple[str, ...] = ()
         """One line for each name in ``disabled``, ``settings`` or ``tiers`` that fits nothing or has no effect."""
 
@@ -138,9 +139,9 @@ class ToolRegistry:
             except (PluginLoadError, WrongSettings) as error:
                 self._note(entry, error)
         self.unknown = (
-            *self._unknown("tools.disabled", disabled),
-            *self._unknown("plugins", settings),
-            *self._useless_tiers(),
+            *unknown_plugins("tools.disabled", disabled, self._entries),
+            *unknown_plugins("plugins", settings, self._entries),
+            *useless_tiers(self._tiers, self._tools, more_to_come=self.more_to_come),
         )
         for line in self.unknown:
             _log.warning("%s", line)
@@ -150,12 +151,13 @@ class ToolRegistry:
         loaded = loading.load_plugin(candidate)
         config = validated(loaded, self._settings.get(candidate.name))
         loaded = loading.with_configured_tools(loaded, config)
-        self._refuse_taken_names(loaded)
+        for tool in loaded.tools:
+            self._refuse_taken_name(tool)
         return loaded, config
 
     def _adopt(self, entry: Entry, loaded: LoadedPlugin, config: BaseModel | None) -> None:
-        for name in entry.tools:
-            self._tools.pop(name, None)
+        self._drop((*(entry.loaded.tools if entry.loaded else ()), *entry.offered))
+        entry.offered = ()
         entry.loaded, entry.config, entry.problems, entry.breaker = loaded, config, (), Breaker()
         entry.status, entry.reason = PluginStatus.ENABLED, ""
         self._tools.update({tool.name: tool for tool in loaded.tools})
@@ -180,41 +182,37 @@ class ToolRegistry:
             self._entries[entry.name] = entry
             return []
 
-    def _refuse_taken_names(self, plugin: LoadedPlugin) -> None:
-        for tool in plugin.tools:
-            if tool.name in CONSENT_TOOLS:
-                raise PluginLoadError(
-                    f"its tool {tool.name} has a name of Hearth's own: rename it with @tool(name=...)"
-                )
-            if (other := self._tools.get(tool.name)) and other.plugin != plugin.name:
-                raise PluginLoadError(
-                    f"its tool {tool.name} exists already in plugin {other.plugin}: "
-                    f"rename it with @tool(name=...), or disable {other.plugin}"
-                )
+    def _refuse_taken_name(self, tool: Tool) -> None:
+        if tool.name in CONSENT_TOOLS:
+            raise PluginLoadError(f"its tool {tool.name} has a name of Hearth's own: rename it with @tool(name=...)")
+        if (other := self._tools.get(tool.name)) and other.plugin != tool.plugin:
+            raise PluginLoadError(
+                f"its tool {tool.name} exists already in plugin {other.plugin}: "
+                f"rename it with @tool(name=...), or disable {other.plugin}"
+            )
 
-    def _unknown(self, section: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-        lines = []
-        for name in names:
-            if name not in self._entries:
-                close = difflib.get_close_matches(name, self._entries, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"plugins are: {', '.join(sorted(self._entries))}"
-                lines.append(f"{section}: there is no plugin named {name}: {hint}")
-        return lines
+    def _offer(self, entry: Entry, functions: Sequence[Callable[..., Any]]) -> list[str]:
+        """A running plugin replaces the tools that came later; one line for each that cannot be offered."""
+        self._drop(entry.offered)
+        entry.offered = ()
+        problems = []
+        for function in functions:
+            options = tool_options(function) or ToolOptions()
+            try:
+                built = build_tool(function, options, plugin=entry.name, file=f"plugins.{entry.name}", method=False)
+                self._refuse_taken_name(built)
+                if built.name in entry.tools:
+                    raise PluginLoadError(f"two tools are named {built.name}")
+            except PluginLoadError as error:
+                problems.append(str(error))
+            else:
+                entry.offered += (built,)
+                self._tools[built.name] = built
+        return problems
 
-    def _useless_tiers(self) -> list[str]:
-        lines = []
-        for pattern, tier in self._tiers.items():
-            fitting = [tool for name, tool in self._tools.items() if fnmatchcase(name, pattern)]
-            if not fitting:
-                close = difflib.get_close_matches(pattern, self._tools, n=1)
-                hint = f": did you mean {close[0]}?" if close else ""
-                lines.append(f"tools.tiers: there is no tool {pattern}{hint}")
-            lines += [
-                f"tools.tiers: {tool.name} is {tool.options.tier} by its author and stays so: {tier} would be weaker"
-                for tool in fitting
-                if strictest(tier, tool.options.tier) != tier
-            ]
-        return lines
+    def _drop(self, tools: Sequence[Tool]) -> None:
+        for tool in tools:
+            self._tools.pop(tool.name, None)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
@@ -228,6 +226,14 @@ class ToolRegistry:
     def tools(self) -> Mapping[str, Tool]:
         """The tools that are offered, by name. Those of a plugin that is off, and those of tier deny, are not."""
         return MappingProxyType({name: tool for name, tool in self._tools.items() if self.find(name) is not None})
+
+    @property
+    def more_to_come(self) -> bool:
+        """Some plugin finds its tools only while it runs, so that a name that fits no tool yet is no mistake."""
+        return any(
+            entry.status in OFFERED and entry.loaded and entry.loaded.factory and entry.loaded.factory.tools_come_later
+            for entry in self._entries.values()
+        )
 
     def find(self, name: str) -> Tool | None:
         """The tool of that name, if it is offered."""
@@ -308,7 +314,7 @@ class ToolRegistry:
         waiting = [
             e for e in self._entries.values() if e.status is PluginStatus.ENABLED and e.loaded and e.loaded.factory
         ]
-        if waiting and (problem := self._lock_state()):
+        if waiting and (problem := self._state.lock()):
             for entry in waiting:
                 entry.fail(PluginStatus.START_ERROR, problem)
             return
@@ -325,9 +331,7 @@ class ToolRegistry:
                 if entry.context is not None:
                     await entry.stop(max(0.05, deadline - loop.time()))
         finally:
-            if self._lock_file is not None:
-                self._lock_file.close()
-                self._lock_file = None
+            self._state.unlock()
 
     async def reload(self, name: str) -> str | None:
         """Read a plugin's file again and put the new code in place of the old; None, or why that was not possible.
@@ -350,12 +354,17 @@ class ToolRegistry:
             await entry.stop(self._stop_limit_s)
             self._adopt(entry, loaded, config)
             if self._running and loaded.factory is not None:
-                if problem := self._lock_state():
+                if problem := self._state.lock():
                     entry.fail(PluginStatus.START_ERROR, problem)
                 else:
                     await entry.start(self._context(entry), self._start_limit_s)
             _log.info("plugin %s: loaded again: %s", name, entry.status)
             return entry.reason or None
+
+    async def ready(self, limit_s: float) -> None:
+        """Wait, for at most ``limit_s`` or little more, until tools that come later are there."""
+        instances = [entry.instance for entry in self._entries.values() if entry.instance is not None]
+        await asyncio.gather(*(bounded("ready", instance.ready, limit_s) for instance in instances))
 
     async def check(self) -> None:
         """Let every running plugin check itself again; ``plugins`` then has the new statuses."""
@@ -365,28 +374,14 @@ class ToolRegistry:
     def _context(self, entry: Entry) -> Context:
         return Context(
             entry.name,
-            self._state_folder / entry.name,
+            self._state.path / entry.name,
             threads=self._threads,
             config=entry.config,
             clock=self._clock,
             ringer=self._ringer,
             on_crash=entry.crashed,
             call_tool=self.call_tool,
+            house=self.house,
+            on_offer=partial(self._offer, entry),
+            on_report=entry.report,
         )
-
-    def _lock_state(self) -> str | None:
-        """Take the state folder for this process, so that no other one rings the same timers. A problem, or None."""
-        if self._lock_file is not None:
-            return None
-        try:
-            self._state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = (self._state_folder / ".lock").open("w")
-        except OSError as error:
-            return f"{self._state_folder} cannot be used ({error.strerror}): check its owner, or set state_dir"
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return f"{self._state_folder} is in use by a running assistant: stop that one, or set another state_dir"
-        self._lock_file = file
-        return None
