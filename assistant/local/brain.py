@@ -168,6 +168,7 @@ class Brain:
             return Say(" ".join(self.spoken_answer(answer) for answer in answers)[:MAX_SPOKEN_CHARS])
         if said is None:
             return SayNothing()
+        history = history[-MAX_QUESTIONS:]
         decision = self._next(self._awaited(history), said, history)
         if isinstance(decision, CallTool) and not may_call:
             return self._not_understood()
@@ -194,11 +195,11 @@ class Brain:
     def _awaited(self, history: Sequence[Exchange]) -> Awaited | None:
         """The question that is open: what we would have asked, if it is what was asked."""
         awaited: Awaited | None = None
-        for exchange in history[-MAX_QUESTIONS:]:
+        for index, exchange in enumerate(history):
             if guessed := self._guessed.fullmatch(exchange.answered):
                 awaited = Guess(guessed.group(1))
                 continue
-            asked = self._next(awaited, Said(exchange.said, rejected=not exchange.said), ())
+            asked = self._next(awaited, Said(exchange.said, rejected=not exchange.said), history[:index])
             is_open = isinstance(asked, Say) and asked.text == exchange.answered
             awaited = asked.awaits if isinstance(asked, Say) and is_open else None
         return awaited
@@ -212,7 +213,7 @@ class Brain:
             case Guess(guess):
                 answer = self._understanding.answer(said.text)
                 if answer is Answer.YES:
-                    return self._meant(self._understanding.understand(guess), history)
+                    return self._meant(self._understanding.understand(guess), None, history)
                 if answer is Answer.NO:
                     return Say(self._language.say("say_again"))
             case Incomplete(wanted):
@@ -222,8 +223,8 @@ class Brain:
                     return self._wanted(completed[0])
                 if meaning == NotUnderstood():
                     return self._again(awaited)
-                return self._meant(meaning, history)
-        return self._meant(self._understanding.understand(said.text), history)
+                return self._meant(meaning, awaited, history)
+        return self._meant(self._understanding.understand(said.text), awaited, history)
 
     def _rejected(self, awaited: Awaited | None, said: Said) -> Decision:
         if isinstance(awaited, Incomplete):
@@ -233,12 +234,12 @@ class Brain:
             return Say(self._language.say("did_you_say", guess=guess), Guess(guess))
         return Say(self._language.say("not_heard"))
 
-    def _meant(self, meaning: Meaning, history: Sequence[Exchange]) -> Decision:
+    def _meant(self, meaning: Meaning, awaited: Awaited | None, history: Sequence[Exchange]) -> Decision:
         match meaning:
             case NothingSaid():
                 return SayNothing()
             case RequestWanted(request, topic):
-                return self._reply(request, topic, history)
+                return self._reply(request, topic, awaited, history)
             case ToolWanted():
                 return self._wanted(meaning)
             case NotUnderstood():
@@ -311,7 +312,9 @@ class Brain:
             return self._language.say("on" if value else "off")
         return _shown(value)
 
-    def _reply(self, request: Request, topic: str | None, history: Sequence[Exchange]) -> Decision:
+    def _reply(
+        self, request: Request, topic: str | None, awaited: Awaited | None, history: Sequence[Exchange]
+    ) -> Decision:
         match request:
             case Request.STOP:
                 return Say(self._language.say("ok"))
@@ -319,7 +322,7 @@ class Brain:
                 return Say(self._language.say(request.value))
             case Request.REPEAT:
                 last = next((exchange.answered for exchange in reversed(history) if exchange.answered), None)
-                return Say(last or self._language.say("nothing_to_repeat"), self._awaited(history))
+                return Say(last or self._language.say("nothing_to_repeat"), awaited)
             case Request.HELP:
                 return Say(self._help())
             case Request.HELP_ABOUT:
