@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -27,6 +26,7 @@ from assistant.engine import Engine, UsageSink
 from assistant.health import Health
 from assistant.journal import Journal
 from assistant.realtime.session import RealtimeSession
+from assistant.surroundings import Surroundings
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.watching import watch
 
@@ -44,19 +44,23 @@ class Assistant:
         speaker: Speaker,
         health: Health | None = None,
         switch: MuteSwitch | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         """switch: closes the microphone, where there is one."""
+        around = surroundings or Surroundings()
         loop = asyncio.get_running_loop()
         self.config = config
         self._local = wiring.local_server(config)
         self._brains = Brains(config, self._local)
-        self._records = wiring.records(config, journal, lambda: self.engine.retire_session())
+        self._records = wiring.records(
+            config, journal, lambda: self.engine.retire_session(), around.wall, around.scribe()
+        )
         self._alerts = AlertBoard(self._emit, loop.time)
-        self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts)
+        self.tools: ToolRegistry = wiring.tool_registry(config, self._alerts, around.clock, around.threads(8, "plugin"))
         journal.subscribe(self.tools.hear)
-        self._runner = wiring.tool_runner(config, self.tools)
+        self._runner = wiring.tool_runner(config, self.tools, around.threads(8, "tool"), around.clock)
         self._phrases = wiring.phrasebook(config)
-        self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time)
+        self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time, around.wall)
         self.reference = ReferenceBuffer()
         """What the speaker plays, for whoever cancels its echo."""
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop, self.reference)
@@ -76,7 +80,7 @@ class Assistant:
             self.engine,
             self.tools,
             self._runner,
-            health or Health(time.time),
+            health or Health(around.wall),
             self.player,
             config.audio.output.volume,
             position=lambda: self.hearing.uplink.position,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -69,7 +68,7 @@ class Controls:
         self._position = position
         self._facts = facts
         self._switch = switch
-        self._began = time.time()
+        self._began = self._now()
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -79,7 +78,7 @@ class Controls:
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "uptime_s": round(time.time() - self._began, 1),
+            "uptime_s": round(self._now() - self._began, 1),
             "state": conversation.state.value,
             "turn": conversation.turn,
             "persona": conversation.persona,

@@ -16,13 +16,11 @@ import itertools
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
 
-from assistant import wiring
 from assistant.adapters.sd_notify import Notifier
 from assistant.assembly import Assistant
-from assistant.audio.analysis import AnalysisThread, Heard
+from assistant.audio.analysis import Heard
 from assistant.audio.ports import Microphone, Speaker
 from assistant.config import Config
 from assistant.control import server as control_server
@@ -35,6 +33,7 @@ from assistant.errors import EXIT_RESTART, DeviceError, HearthError
 from assistant.happenings import Happenings
 from assistant.health import Health
 from assistant.journal import Journal
+from assistant.surroundings import Analysis, Surroundings
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -58,14 +57,23 @@ class Deaf(HearthError):
 class Daemon:
     """One assistant with ears. ``run`` it once."""
 
-    def __init__(self, config: Config, journal: Journal, microphone: Microphone, speaker: Speaker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        microphone: Microphone,
+        speaker: Speaker,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        surroundings = surroundings or Surroundings()
+        self._load_analysis = surroundings.load_analysis
         self._config = config
         self._journal = journal
         self._loop = asyncio.get_running_loop()
-        self._happenings = Happenings(journal, time.time)
-        self._health = Health(time.time, self._health_changed)
+        self._happenings = Happenings(journal, surroundings.wall)
+        self._health = Health(surroundings.wall, self._health_changed)
         self._ears = Ears(microphone, MuteFile(config.state_folder / MUTE_FILE), self._health, self._mute_changed)
-        self._assistant = Assistant(config, journal, speaker, self._health, self._ears)
+        self._assistant = Assistant(config, journal, speaker, self._health, self._ears, surroundings)
         self._notifier = Notifier()
         self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
         self._stop = asyncio.Event()
@@ -84,12 +92,12 @@ class Daemon:
         """
         began = self._loop.time()
         with self._signals():
-            analyzer = asyncio.ensure_future(
-                asyncio.to_thread(wiring.analyzer, self._config, self._assistant.reference)
+            loading = asyncio.ensure_future(
+                self._load_analysis(self._config, self._assistant.reference, self._heard, self._deaf)
             )
             try:
                 async with self._assistant.running(), asyncio.TaskGroup() as group:
-                    analysis = AnalysisThread(await analyzer, self._heard, self._deaf, self._loop)
+                    analysis = await loading
                     analysis.start()
                     try:
                         await self._ears.start(analysis.put)
@@ -110,7 +118,7 @@ class Daemon:
                         self._ears.stop()
                         analysis.stop()
             finally:
-                analyzer.cancel()
+                loading.cancel()
         if self._death is not None:
             raise Deaf(f"analysis of the microphone died: {type(self._death).__name__}") from self._death
         log.info("stopped")
@@ -127,7 +135,7 @@ class Daemon:
         self._death = error
         self.stop()
 
-    async def _keep_ears(self, analysis: AnalysisThread) -> None:
+    async def _keep_ears(self, analysis: Analysis) -> None:
         """Keep the microphone open; a recording that has ended ends the daemon."""
         await self._ears.keep()
         await self._finish_recording(analysis)
@@ -172,7 +180,7 @@ class Daemon:
                     self._health.well("speaker")
                     break
 
-    async def _finish_recording(self, analysis: AnalysisThread) -> None:
+    async def _finish_recording(self, analysis: Analysis) -> None:
         silence = bytes(FRAME_BYTES)
         start = self._ears.captured
         self._recording_end = start + round(TRAILING_SILENCE_S * 50) * FRAME_SAMPLES

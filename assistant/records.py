@@ -37,9 +37,11 @@ class Records:
         prices: Mapping[str, Price],
         caps: Caps,
         on_exhausted: Callable[[], None] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        scribe: Scribe | None = None,
     ) -> None:
-        run = int(time.time())
-        self._scribe = Scribe()
+        run = int(wall_clock())
+        self._scribe = scribe or Scribe()
         self.money = Bookkeeper(
             folder / store.FILE_NAME,
             prices=prices,
@@ -47,12 +49,14 @@ class Records:
             scribe=self._scribe,
             run=run,
             on_exhausted=on_exhausted,
+            wall_clock=wall_clock,
         )
         self.turns = TurnRecorder(
             TurnLog(folder / turnlog.FILE_NAME),
             self._scribe,
             run=run,
             now=asyncio.get_running_loop().time,
+            wall_clock=wall_clock,
         )
         journal.subscribe(self.money)
         journal.subscribe(self.turns)

@@ -36,7 +36,7 @@ from assistant.ledger.bookkeeper import Brain
 from assistant.ledger.budget import Caps
 from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
-from assistant.plugin import Ringer
+from assistant.plugin import Ringer, WallClock
 from assistant.realtime.settings import (
     AzureSemanticVad,
     SemanticVad,
@@ -46,10 +46,12 @@ from assistant.realtime.settings import (
     TurnDetection,
 )
 from assistant.records import Records
+from assistant.scribe import Scribe
 from assistant.tools.audit import AuditLog
 from assistant.tools.consent import Consent
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolRunner
+from assistant.tools.threads import DaemonThreads
 
 END_CONVERSATION_SPEC: Final = {
     "type": "function",
@@ -57,7 +59,7 @@ END_CONVERSATION_SPEC: Final = {
     "description": "End the conversation. Call it when the user says goodbye or wants nothing more, after a few words "
     "of farewell; the microphone then closes until the next wake word.",
     "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-    "x-offline": {"sentences": ["(goodbye|good bye|bye)", "(that is all|that's all)", "i am done"]},
+    "x-offline": {"sentences": ["(goodbye|good bye|bye)", "(that is all|that's all)", "i am done"], "topic": ""},
 }
 """The one tool that belongs to no plugin: the conversation itself answers it."""
 
@@ -208,9 +210,23 @@ def local_server(config: Config) -> LocalServerProcess | None:
     return LocalServerProcess(("--config", str(config.file)) if config.file else ())
 
 
-def records(config: Config, journal: Journal, on_exhausted: Callable[[], None]) -> Records:
+def records(
+    config: Config,
+    journal: Journal,
+    on_exhausted: Callable[[], None],
+    wall: Callable[[], float] = time.time,
+    scribe: Scribe | None = None,
+) -> Records:
     """The ledger of costs and the log of turns. Call it on the event loop, and close it."""
-    return Records(config.state_folder, journal, prices=prices(config), caps=caps(config), on_exhausted=on_exhausted)
+    return Records(
+        config.state_folder,
+        journal,
+        prices=prices(config),
+        caps=caps(config),
+        on_exhausted=on_exhausted,
+        wall_clock=wall,
+        scribe=scribe,
+    )
 
 
 def billed(config: Config, provider: str) -> Brain:
@@ -226,9 +242,13 @@ def caps(config: Config) -> Caps:
     return Caps.of(config.money.daily_cap, config.money.monthly_cap, config.money.currency)
 
 
-def tool_registry(config: Config, alerts: Ringer | None) -> ToolRegistry:
+def tool_registry(
+    config: Config, alerts: Ringer | None, clock: WallClock | None = None, threads: DaemonThreads | None = None
+) -> ToolRegistry:
     """All plugins, loaded and not yet started."""
-    registry = ToolRegistry(config.state_folder / "plugins", ringer=alerts, tiers=config.tools.tiers)
+    registry = ToolRegistry(
+        config.state_folder / "plugins", clock=clock, ringer=alerts, threads=threads, tiers=config.tools.tiers
+    )
     registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
     registry.unknown += (lines := _unknown_tools(config, registry))
     for line in lines:
@@ -249,7 +269,9 @@ def _unknown_tools(config: Config, registry: ToolRegistry) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def tool_runner(config: Config, registry: ToolRegistry) -> ToolRunner:
+def tool_runner(
+    config: Config, registry: ToolRegistry, threads: DaemonThreads | None = None, clock: WallClock | None = None
+) -> ToolRunner:
     def pin() -> str | None:
         try:
             secret = config.pin()
@@ -265,6 +287,8 @@ def tool_runner(config: Config, registry: ToolRegistry) -> ToolRunner:
         consent=Consent(pin),
         audit=AuditLog(audit_file(config)),
         audit_arguments=config.tools.log_arguments,
+        pool=threads,
+        clock=clock,
     )
 
 
@@ -274,13 +298,17 @@ def audit_file(config: Config) -> Path:
 
 
 def hearing(
-    config: Config, send: Callable[[bytes], None], emit: Callable[[Event], None], now: Callable[[], float]
+    config: Config,
+    send: Callable[[bytes], None],
+    emit: Callable[[Event], None],
+    now: Callable[[], float],
+    wall: Callable[[], float] = time.time,
 ) -> Hearing:
     """Wake gate, endpointing and uplink, for analysed frames."""
     uplink = Uplink(config.audio.ring_buffer_s, send)
     thresholds = {wake_word_name(word.model): word.threshold for word in config.wake.words}
     hints = ConnectHints(_connect(config), thresholds)
-    history = WakeHistory(config.state_folder, keep_audio=config.wake.keep_audio, now=time.time)
+    history = WakeHistory(config.state_folder, keep_audio=config.wake.keep_audio, now=wall)
     endpointer = Endpointer(endpointing_settings(config))
     return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history)
 

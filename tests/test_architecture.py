@@ -43,12 +43,14 @@ DIRECTIONS = {
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
     "brains": "local realtime core config types errors",
-    "wiring": "records ledger journal phrasebook local tools plugin adapters audio realtime core config types errors",
+    "wiring": "records scribe ledger journal phrasebook local tools plugin adapters audio realtime "
+    "core config types errors",
+    "surroundings": "wiring scribe tools plugin audio config types",
     "controls": "health engine tools core types errors",
     "control": "controls happenings errors",
-    "assembly": "controls health records wiring brains engine alerts journal tools realtime audio "
+    "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "daemon": "control controls happenings health ears assembly wiring engine journal adapters audio "
+    "daemon": "surroundings control controls happenings health ears assembly wiring engine journal adapters audio "
     "core config types errors",
     # Programs around it.
     "testing": "local tools plugin audio realtime core types errors",

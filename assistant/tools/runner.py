@@ -13,7 +13,6 @@ import asyncio
 import inspect
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from assistant.errors import ToolError
-from assistant.plugin import Tier
+from assistant.plugin import Tier, WallClock
 from assistant.plugin.decorator import strictest
+from assistant.plugin.services import SystemClock
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools.audit import AuditLog, CallRecord
 from assistant.tools.consent import CONSENT_TOOLS, Consent
@@ -88,20 +88,25 @@ class ToolRunner:
         consent: Consent | None = None,
         audit: AuditLog | None = None,
         audit_arguments: bool = False,
+        pool: DaemonThreads | None = None,
+        clock: WallClock | None = None,
     ) -> None:
         """
         output_limit: characters of output that reach the model; more is cut, with a note.
         threads: how many calls of blocking tools run at a time, counting those that never return; likewise for
             async tools that swallow their cancellation. When all are taken a call fails at once as busy.
-        per_plugin: how many of them one plugin may take.
+        per_plugin: how many of them one plugin, or one group of its tools, may take.
         consent: keeps the calls that wait for the user's word; by default one without a PIN.
         audit: keeps every call, with its arguments only if ``audit_arguments``; closed with the runner.
+        pool: where blocking tools run, instead of on ``threads`` of its own.
+        clock: the time; by default the machine's.
         """
         self._registry = registry
         self._default_time_limit_s = default_time_limit_s
         self._output_limit = output_limit
         self._limit = threads
-        self._threads = DaemonThreads(threads)
+        self._threads = pool or DaemonThreads(threads)
+        self._clock: WallClock = clock or SystemClock()
         self._left_behind: set[asyncio.Task[Any]] = set()
         self._places = Places(per_plugin)
         self._consent = consent or Consent()
@@ -124,13 +129,13 @@ class ToolRunner:
         Never raises but CancelledError: cancelling cancels an async tool, and leaves a blocking one to finish on
         its thread with nobody listening.
         """
-        began = time.monotonic()
+        began = self._clock.monotonic()
         call = _Call()
         status: Status = "crashed"
         try:
             output, status = await self._call(call, name, arguments_json, turn, by_owner)
         except asyncio.CancelledError:
-            _log.info("tool %s: cancelled after %.3f s", name[:100], time.monotonic() - began)
+            _log.info("tool %s: cancelled after %.3f s", name[:100], self._clock.monotonic() - began)
             self._record(call, name, turn, "cancelled", began)
             raise
         except Exception as error:  # our own fault; the turn must go on all the same
@@ -142,13 +147,15 @@ class ToolRunner:
 
     def _record(self, call: _Call, name: str, turn: int, status: str, began: float) -> float:
         """Write a call down; gives how long it took."""
-        duration = time.monotonic() - began
+        duration = self._clock.monotonic() - began
         if self._audit is not None:
             tool = call.tool
             arguments = call.arguments if self._audit_arguments else None
             names = (tool.name, tool.plugin) if tool else (name[:100], "")
             self._audit.write(
-                CallRecord(time.time(), turn, *names, call.tier, status, round(duration * 1000, 1), arguments)
+                CallRecord(
+                    self._clock.now().timestamp(), turn, *names, call.tier, status, round(duration * 1000, 1), arguments
+                )
             )
         return duration
 
@@ -199,7 +206,7 @@ class ToolRunner:
         call.tier = self._registry.tier(tool)
         if call.tier != "safe" and not by_owner:
             try:
-                question = self._consent.ask(tool, call.tier, arguments, turn=turn, now=time.monotonic())
+                question = self._consent.ask(tool, call.tier, arguments, turn=turn, now=self._clock.monotonic())
             except ToolError as error:
                 return _error(str(error)), "refused"
             return dump(question), "asked"
@@ -208,7 +215,7 @@ class ToolRunner:
     async def _consented(self, call: _Call, answer: Tool, arguments: dict[str, Any], turn: int) -> tuple[str, Status]:
         """The user has answered: run what waits for it, if that may run now."""
         try:
-            pending = self._consent.redeem(answer.name, arguments, turn=turn, now=time.monotonic())
+            pending = self._consent.redeem(answer.name, arguments, turn=turn, now=self._clock.monotonic())
         except ToolError as error:
             return _error(str(error)), "refused"
         if pending is None:
@@ -248,7 +255,7 @@ class ToolRunner:
         """Start the call; the future gives its output. Raises ThreadsBusy."""
         if tool.is_async and len(self._left_behind) >= self._limit:
             raise ThreadsBusy(f"{len(self._left_behind)} tool calls are stuck: try again later")
-        place = self._places.take(tool.plugin)
+        place = self._places.take(tool.group)
         try:
             if not tool.is_async:
                 return self._threads.submit(partial(self._run_blocking, call, place))
