@@ -35,6 +35,7 @@ class ToolOptions:
     question: str | None = None
     parameters: Mapping[str, Any] | None = None
     asks: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
 
 
 @overload
@@ -50,6 +51,7 @@ def tool(
     tier: Tier = "safe",
     question: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    group: str = "",
     asks: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]: ...
 def tool(
@@ -64,6 +66,7 @@ def tool(
     tier: Tier = "safe",
     question: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    group: str = "",
     asks: Mapping[str, str] | None = None,
 ) -> Any:
     """Offer a function, or a method of a :class:`Plugin`, to the model. Used with or without arguments.
@@ -90,6 +93,8 @@ def tool(
         "Shall I unlock the {door}?".
     parameters: the JSON schema of an object, instead of type hints, for a function that takes ``**arguments``. Only
         the names are checked before the call.
+    group: what the tool depends on, such as one of several servers. How many calls run at a time is then limited for
+        each group instead of for the plugin, so that one that hangs does not hold up the others.
     """
     if function is not None and not callable(function):
         raise TypeError("@tool takes its arguments by name, as in @tool(name=...)")
@@ -97,7 +102,18 @@ def tool(
         raise TypeError("@tool: sentences is a list of templates, not one string")
     if tier not in TIERS:
         raise TypeError(f"@tool: tier is one of {', '.join(TIERS)}, not {tier!r}")
-    options = ToolOptions(name, tuple(sentences), dict(lists or {}), reply, time_limit_s, tier, question, parameters, dict(asks or {}))
+    options = ToolOptions(
+        name=name,
+        sentences=tuple(sentences),
+        lists=dict(lists or {}),
+        reply=reply,
+        time_limit_s=time_limit_s,
+        tier=tier,
+        question=question,
+        parameters=parameters,
+        asks=dict(asks or {}),
+        group=group,
+    )
 
     def mark(target: Function) -> Function:
         setattr(target, _OPTIONS, options)

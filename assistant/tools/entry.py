@@ -16,6 +16,7 @@ from assistant.plugin import Context, Plugin
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools.breaker import Breaker
 from assistant.tools.loading import Candidate, LoadedPlugin
+from assistant.tools.tool import Tool
 
 T = TypeVar("T")
 
@@ -69,10 +70,12 @@ class Entry:
     instance: Plugin | None = None
     context: Context | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    offered: tuple[Tool, ...] = ()
+    """Tools that came later, by ``Context.offer``."""
 
     @property
     def tools(self) -> tuple[str, ...]:
-        return tuple(tool.name for tool in self.loaded.tools) if self.loaded else ()
+        return tuple(tool.name for tool in (*(self.loaded.tools if self.loaded else ()), *self.offered))
 
     def info(self, now: float) -> PluginInfo:
         status, reason = self.status, self.reason
@@ -114,10 +117,17 @@ class Entry:
         if self.instance is None or self.status not in (PluginStatus.ENABLED, PluginStatus.SELF_CHECK_FAILED):
             return
         answer, problem = await bounded("check", self.instance.check, CHECK_LIMIT_S)
-        if reason := problem or (str(answer) if answer else None):
-            self.fail(PluginStatus.SELF_CHECK_FAILED, " ".join(reason.split())[:300])
-        else:
+        self.report(problem or answer)
+
+    def report(self, problem: object) -> None:
+        """The plugin says how it is."""
+        if self.status not in (PluginStatus.ENABLED, PluginStatus.SELF_CHECK_FAILED):
+            return
+        reason = " ".join(str(problem or "").split())[:300]
+        if not reason:
             self.status, self.reason = PluginStatus.ENABLED, ""
+        elif reason != self.reason:
+            self.fail(PluginStatus.SELF_CHECK_FAILED, reason)
 
     async def stop(self, limit_s: float) -> None:
         """Stop the plugin and everything it has begun, within the limit or little more."""

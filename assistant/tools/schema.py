@@ -57,25 +57,52 @@ class ToolSchema:
     """JSON schema of an object."""
     adapter: TypeAdapter[dict[str, Any]]
     none_if_missing: frozenset[str]
+    given: bool = False
+    """The author gave the schema as it is: only names are checked, and the rest is up to the function."""
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as the function wants them, by name. Raises ToolArgumentsError, in one line."""
         required = self.parameters["required"]
         given = {key: value for key, value in arguments.items() if value is not None or key in required}
+        if self.given:
+            return self._named(given)
         try:
             return {**dict.fromkeys(self.none_if_missing), **self.adapter.validate_python(given)}
         except ValidationError as error:
             raise ToolArgumentsError(explain(error)) from None
 
+    def _named(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        missing = [name for name in self.parameters["required"] if name not in arguments]
+        unknown = sorted(arguments.keys() - self.parameters["properties"].keys())
+        faults = [f"{name}: is missing" for name in missing] + [f"{name}: is not known here" for name in unknown]
+        if faults:
+            raise ToolArgumentsError("; ".join(faults[:5])[:500])
+        return arguments
 
-def build_schema(function: Callable[..., Any], *, method: bool, where: str) -> ToolSchema:
+
+def _given_schema(function: Callable[..., Any], parameters: Mapping[str, Any], where: str) -> ToolSchema:
+    description, _ = read_docstring(function, where)
+    properties, required = parameters.get("properties", {}), parameters.get("required", [])
+    fits = isinstance(properties, Mapping) and isinstance(required, list) and set(required) <= set(properties)
+    if not fits or parameters.get("type") != "object":
+        raise PluginLoadError(f"{where}: parameters must be the JSON schema of an object with properties")
+    closed = {**parameters, "properties": dict(properties), "required": required, "additionalProperties": False}
+    return ToolSchema(description, closed, TypeAdapter(dict[str, Any]), frozenset(), given=True)
+
+
+def build_schema(
+    function: Callable[..., Any], *, method: bool, where: str, parameters: Mapping[str, Any] | None = None
+) -> ToolSchema:
     """Read a tool's hints and docstring.
 
     method: the first parameter is ``self``.
     where: file and function, the beginning of every error.
+    parameters: the schema itself, instead of hints.
     Raises PluginLoadError when the model could not be told how to call it, and says what to write instead.
     """
     _check_kind(function, where)
+    if parameters is not None:
+        return _given_schema(function, parameters, where)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -83,11 +110,11 @@ def build_schema(function: Callable[..., Any], *, method: bool, where: str) -> T
             f"{where}: a type hint cannot be resolved ({error}): define the type in the module"
         ) from None
     description, notes = read_docstring(function, where)
-    parameters = list(inspect.signature(function).parameters.values())[1 if method else 0 :]
+    in_signature = list(inspect.signature(function).parameters.values())[1 if method else 0 :]
     fields: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     none_if_missing = set()
-    for parameter in parameters:
+    for parameter in in_signature:
         spot = f"{where}: parameter {parameter.name}"
         hint = _hint_of(parameter, hints, spot)
         hint, nullable = _without_none(hint)

@@ -15,6 +15,9 @@ from assistant.tools.schema import ToolSchema, build_schema
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what the realtime API takes
 _SLOT: Final = re.compile(r"\{([^{}]*)\}")
+CONSENT: Final = "consent"
+"""The plugin of the tools by which a user agrees."""
+
 MAX_VALUES: Final = 200
 """Values of a list that a model is told of; a house with more has them found by name."""
 
@@ -34,6 +37,16 @@ class Tool:
     """The function is a method: it needs its plugin's instance as first argument."""
     schema: ToolSchema
     options: ToolOptions
+
+    @property
+    def topic(self) -> str:
+        """What people would call the thing that it is about; "" for a yes or a no, which nobody asks for by itself."""
+        return "" if self.plugin == CONSENT else self.plugin.replace("_", " ")
+
+    @property
+    def group(self) -> str:
+        """Whose calls at a time are counted together: the plugin, or a part of it."""
+        return f"{self.plugin}: {self.options.group}" if self.options.group else self.plugin
 
     @property
     def is_async(self) -> bool:
@@ -61,8 +74,11 @@ class Tool:
             extra: dict[str, Any] = {"sentences": sentences}
             if lists := {slot: forms for slot, forms in lists.items() if forms}:
                 extra["lists"] = {slot: dict(forms) for slot, forms in lists.items()}
+            if self.options.asks:
+                extra["asks"] = dict(self.options.asks)
             if self.options.reply is not None:
                 extra["reply"] = self.options.reply
+            extra["topic"] = self.topic
             spec["x-offline"] = extra
         return spec
 
@@ -92,7 +108,7 @@ def build_tool(function: Callable[..., Any], options: ToolOptions, *, plugin: st
         raise PluginLoadError(f"{where}: the name {name!r} may only hold letters, digits, _ and - (at most 64)")
     if options.time_limit_s is not None and not options.time_limit_s > 0:
         raise PluginLoadError(f"{where}: time_limit_s must be more than 0")
-    schema = build_schema(function, method=method, where=where)
+    schema = build_schema(function, method=method, where=where, parameters=options.parameters)
     _check_offline(options, schema.parameters, where)
     return Tool(name, plugin, function, method, schema, options)
 
@@ -105,14 +121,19 @@ def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: s
         slots = {slot.rpartition(":")[2] for slot in _SLOT.findall(sentence)}
         if unknown := sorted(slots - set(known)):
             raise PluginLoadError(f"{spot}: {{{unknown[0]}}} is not a parameter of the function")
-        if missing := [name for name in parameters["required"] if name not in slots]:
-            raise PluginLoadError(f"{spot}: it must hold {{{missing[0]}}}, or give {missing[0]} a default")
+        missing = [name for name in parameters["required"] if name not in slots]
+        if missing and not set(missing) & options.asks.keys():
+            raise PluginLoadError(
+                f"{spot}: it must hold {{{missing[0]}}}, or give {missing[0]} a default, or a question in asks"
+            )
     used = {slot for sentence in options.sentences for slot in _lists_of(sentence)}
     for slot, forms in options.lists.items():
         if slot not in known and slot not in used:
             raise PluginLoadError(f"{where}: lists: {slot} is neither a parameter nor in a sentence as {{{slot}:...}}")
         for spoken in () if isinstance(forms, str) else forms.values():
             _check_brackets(spoken, f"{where}: lists: {slot}: {spoken!r}")
+    if unknown := sorted(options.asks.keys() - set(known)):
+        raise PluginLoadError(f"{where}: asks: {unknown[0]} is not a parameter of the function")
     for slot in _places(options.reply or "", f"{where}: reply"):
         if slot != "result" and slot not in known:
             raise PluginLoadError(f"{where}: reply: {{{slot}}} is neither 'result' nor a parameter")
