@@ -96,6 +96,16 @@ def build_parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", "run the embedded realtime server alone")
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
+    serve.add_argument("--realtime", action="store_true", help="send answers no faster than they are played")
+    serve.add_argument("--session-limit", type=float, default=3600.0, metavar="SECONDS", help="how long one may last")
+    serve.add_argument("--max-sessions", type=int, default=16, metavar="N", help="sessions at once (default: 16)")
+    serve.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="misbehave, for tests: close=1011*1, stall, fail ...",
+    )
     serve.add_argument("--log-level", help=argparse.SUPPRESS)
     serve.add_argument("--until-eof", action="store_true", help="end when standard input closes")
 

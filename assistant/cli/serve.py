@@ -12,6 +12,7 @@ from assistant import wiring
 from assistant.cli.common import load_config, run_async, say
 from assistant.config import Config
 from assistant.errors import EXIT_OK
+from assistant.local.faults import parse_fault
 from assistant.local.process import KEY_VARIABLE, READY_PREFIX
 from assistant.local.server import LocalServerSettings, serve
 
@@ -35,6 +36,10 @@ def _settings(config: Config, options: argparse.Namespace) -> LocalServerSetting
         wake_phrases=wiring.wake_phrases(config),
         state_folder=config.state_folder / "local",
         log_transcripts=config.log.transcripts,
+        session_limit_s=options.session_limit,
+        max_sessions=options.max_sessions,
+        pacing="realtime" if options.realtime else "burst",
+        faults=tuple(parse_fault(spec) for spec in options.fault),
     )
 
 

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from assistant.local.protocol import BYTES_PER_MS, MIN_COMMIT_MS, EventError
+from assistant.local.checks import EventError
+from assistant.local.protocol import BYTES_PER_MS, MIN_COMMIT_MS
 from assistant.local.recognizer import Recognizer, Transcript, Utterance
+from assistant.local.sound_format import SoundDecoder, SoundFormat
 from assistant.local.turn_detection import DetectionSettings, Started, Stopped, TurnDetector
 from assistant.types import FRAME_BYTES, MIC_RATE, SPEAKER_RATE
 
@@ -53,7 +55,7 @@ class AudioInput:
         self._recognizer = recognizer
         self._buffer = bytearray()  # 24 kHz
         self._start_ms = 0  # audio time of the first byte of the buffer
-        self._odd = b""
+        self._decoder = SoundDecoder(SoundFormat())
         self._utterance: Utterance | None = None
         self._settings: DetectionSettings | None = None
         self._reset_listening()
@@ -63,27 +65,38 @@ class AudioInput:
         return len(self._buffer) // BYTES_PER_MS
 
     @property
+    def position_ms(self) -> int:
+        """Audio time of the end of the buffer."""
+        return self._start_ms + self.buffered_ms
+
+    @property
+    def speaking(self) -> bool:
+        """Whether turn detection hears somebody."""
+        return self._detector is not None and self._detector.speaking
+
+    @property
     def settings(self) -> DetectionSettings | None:
         """Turn detection, or None while the client commits by itself."""
         return self._settings
 
-    def configure(self, settings: DetectionSettings | None) -> None:
-        """Change turn detection. What is in the buffer stays there and belongs to the next commit."""
+    def configure(self, settings: DetectionSettings | None, sound: SoundFormat | None = None) -> None:
+        """Change turn detection and format. What is in the buffer stays there and belongs to the next commit."""
+        if sound is not None and sound != self._decoder.sound:
+            self._decoder = SoundDecoder(sound)
         if settings != self._settings:
             self._settings = settings
             self._restart()
 
-    def append(self, pcm: bytes) -> list[SpeechEvent]:
-        """More audio. Raises EventError when the buffer is full; then nothing is taken."""
+    def append(self, chunk: bytes) -> list[SpeechEvent]:
+        """More audio, in the client's format. Raises EventError when the buffer is full; then nothing is taken."""
+        return self._take(self._decoder.decode(chunk))
+
+    def _take(self, pcm: bytes) -> list[SpeechEvent]:
         if len(self._buffer) + len(pcm) > MAX_BUFFER_BYTES:
             raise EventError(
                 "input_audio_buffer_full",
                 f"The input audio buffer holds at most {MAX_BUFFER_BYTES} bytes; commit or clear it first.",
             )
-        pcm = self._odd + pcm  # a chunk may end in the middle of a sample
-        even = len(pcm) & ~1
-        self._odd = pcm[even:]
-        pcm = pcm[:even]
         self._buffer += pcm
         heard = self._resample(pcm)
         if self._settings is not None:
@@ -95,6 +108,8 @@ class AudioInput:
 
     def commit(self) -> Segment:
         """End the turn by hand. Raises EventError below 100 ms."""
+        if (tail := self._decoder.flush()) and self._settings is None:
+            self._take(tail)
         if len(self._buffer) < MIN_COMMIT_MS * BYTES_PER_MS:
             held = len(self._buffer) / BYTES_PER_MS
             raise EventError(
@@ -129,7 +144,7 @@ class AudioInput:
         if clear:
             self._start_ms += self.buffered_ms
             self._buffer.clear()
-            self._odd = b""
+            self._decoder = SoundDecoder(self._decoder.sound)
         elif self._buffer and self._settings is None:
             self._utterance = self._recognizer.begin()
             self._utterance.feed(_whole_to_mic(bytes(self._buffer)))

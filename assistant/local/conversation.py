@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from assistant.local.protocol import BYTES_PER_MS, EventError, is_mapping, is_string, required, text_tokens
+from assistant.local.checks import EventError, is_mapping, is_string, required
+from assistant.local.protocol import BYTES_PER_MS, text_tokens
 
 MAX_ITEMS: Final = 1_000
 """More than this, and the oldest are forgotten."""

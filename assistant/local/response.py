@@ -21,7 +21,9 @@ from typing import Any, Final, Literal, Protocol
 from assistant.errors import HearthError
 from assistant.local.brain import CallTool, Decision, Say, SayNothing
 from assistant.local.conversation import Conversation, Item, Part
+from assistant.local.limits import RateLimits
 from assistant.local.protocol import BYTES_PER_MS, SessionConfig, text_tokens
+from assistant.local.sound_format import SoundEncoder
 from assistant.local.voice import split_sentences
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,14 @@ _LEAD_S: Final = 0.3  # how far ahead of real time paced audio is sent
 _ARGUMENTS_PIECE: Final = 32
 
 Pacing = Literal["burst", "realtime"]
+
+
+class ResponseError(Exception):
+    """This response cannot be made; ``code`` is for the client."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Speech(Protocol):
@@ -57,6 +67,7 @@ class Setting:
     new_id: Callable[[str], str]
     pacing: Pacing
     metadata: dict[str, str] | None
+    limits: RateLimits
 
 
 class Response:
@@ -65,14 +76,13 @@ class Response:
     def __init__(self, setting: Setting, on_done: Callable[[Response], None]) -> None:
         self.id = setting.new_id("resp")
         self.task: asyncio.Task[None] | None = None
-        self.spoke = False
-        """True once audio was sent."""
         self._setting = setting
         self._on_done = on_done
         self._status = "in_progress"
         self._details: dict[str, Any] | None = None
         self._output: list[Item] = []
         self._message: Item | None = None  # the one being spoken
+        self._encoder = SoundEncoder(setting.config.output_format)  # a new one for each message
         self._sent_ms = 0  # of audio
         self._speaks_since = 0.0
         self._input_tokens = self._count_input()
@@ -80,6 +90,11 @@ class Response:
     @property
     def is_done(self) -> bool:
         return self._status != "in_progress"
+
+    @property
+    def spoken_ms(self) -> int:
+        """Length of the audio that was sent."""
+        return self._sent_ms
 
     @property
     def in_conversation(self) -> bool:
@@ -105,6 +120,8 @@ class Response:
                         return
             self._close_message("completed")
             self._finish("completed", None)
+        except ResponseError as error:
+            self._fail(str(error), error.code)
         except HearthError as error:
             _log.error("a response failed: %s", error)
             self._fail(str(error))
@@ -162,6 +179,7 @@ class Response:
         place = self._add(item)
         item.parts.append(Part("output_audio" if self._setting.config.wants_audio else "output_text", ""))
         self._message = item
+        self._encoder = SoundEncoder(self._setting.config.output_format)
         self._speaks_since = asyncio.get_running_loop().time() - self._sent_ms / 1000
         self._setting.emit("response.content_part.added", **place, content_index=0, part=_part_json(item.parts[0], ""))
 
@@ -193,14 +211,17 @@ class Response:
                         return False
                 part.extend(chunk)
                 self._sent_ms += len(chunk) // BYTES_PER_MS
-                self.spoke = True
-                delta = b64encode(chunk).decode("ascii")
-                emit("response.output_audio.delta", **place, content_index=0, delta=delta)
+                self._send_audio(self._encoder.encode(chunk), place)
                 await setting.room()
                 if setting.pacing == "realtime":
                     ahead = self._speaks_since + self._sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
                     await asyncio.sleep(max(0.0, ahead))
         return True
+
+    def _send_audio(self, data: bytes, place: dict[str, Any]) -> None:
+        if data:
+            delta = b64encode(data).decode("ascii")
+            self._setting.emit("response.output_audio.delta", **place, content_index=0, delta=delta)
 
     def _close_message(self, status: str) -> None:
         """The closing events of the message in progress, if there is one."""
@@ -211,6 +232,7 @@ class Response:
         place = self._place(item) | {"content_index": 0}
         text = part.text or ""
         if part.type == "output_audio":
+            self._send_audio(self._encoder.flush(), self._place(item))
             self._setting.emit("response.output_audio.done", **place)
             self._setting.emit("response.output_audio_transcript.done", **place, transcript=text)
         else:
@@ -247,17 +269,21 @@ class Response:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str, code: str = "server_error") -> None:
         self._close_message("incomplete")
-        error = {"type": "server_error", "code": "server_error", "message": message}
+        kind = "server_error" if code == "server_error" else "invalid_request_error"
+        error = {"type": kind, "code": code, "message": message}
         self._finish("failed", {"type": "failed", "error": error})
 
     def _finish(self, status: str, details: dict[str, Any] | None) -> None:
         if self.is_done:
             return
         self._status, self._details = status, details
-        self._setting.emit("response.done", response=self._to_json())
-        self._setting.emit("rate_limits.updated", rate_limits=[])  # there are none
+        response = self._to_json()
+        self._setting.emit("response.done", response=response)
+        now = asyncio.get_running_loop().time()
+        self._setting.limits.spend(response["usage"]["total_tokens"], now)
+        self._setting.emit("rate_limits.updated", rate_limits=self._setting.limits.to_json(now))
         self._on_done(self)
 
     def _to_json(self) -> dict[str, Any]:
@@ -275,6 +301,7 @@ class Response:
             "max_output_tokens": config.json["max_output_tokens"],
             "audio": {"output": {"format": audio["format"], "voice": audio["voice"]}},
             "metadata": self._setting.metadata,
+            **({"temperature": config.json["temperature"]} if "temperature" in config.json else {}),
             "usage": self._usage() if self.is_done else None,
         }
 

@@ -2,11 +2,15 @@
 
 ::
 
-    ws://127.0.0.1:PORT/v1/realtime            GA dialect (?model= is echoed)
-    ws://127.0.0.1:PORT/openai/v1/realtime     the same, for clients of Azure OpenAI
+    /v1/realtime?model=                               GA dialect, as at OpenAI; preview if the client asks for it by
+                                                      "OpenAI-Beta: realtime=v1" or by the subprotocol of that name
+    /openai/v1/realtime?model=                        GA dialect, as at Azure OpenAI
+    /openai/realtime?api-version=&deployment=         preview dialect, as at Azure OpenAI
+    /voice-live/realtime?api-version=&model=          Voice Live, as at Azure
 
 Any other path is 404; a wrong or missing key is 401 when the server has one. The key may come as
-``Authorization: Bearer``, ``api-key`` header, ``api-key`` query, or as the subprotocol that browsers use.
+``Authorization: Bearer``, ``api-key`` header, ``api-key`` or ``Authorization`` query, or as the subprotocol that
+browsers use.
 """
 
 from __future__ import annotations
@@ -14,14 +18,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as websockets_serve
@@ -29,22 +33,32 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from assistant.errors import ConnectError
+from assistant.local.dialects import wire
+from assistant.local.faults import Fault, Faults
 from assistant.local.grammar import DEFAULT_STRICTNESS
 from assistant.local.language import language
 from assistant.local.pronounce import arpabet
-from assistant.local.recognizer import Engine, RecognizerProcess
+from assistant.local.engines import SttSettings, make_engine
+from assistant.local.recognizer import Engine
 from assistant.local.response import Pacing
 from assistant.local.session import Session, SessionOptions
 from assistant.local.voice import DEFAULT_SPEED, DEFAULT_VOICE, Voice, has_voice, ipa
+from assistant.realtime.dialects import Dialect
 
 _log = logging.getLogger(__name__)
 
-PATHS: Final = ("/v1/realtime", "/openai/v1/realtime")
+PATHS: Final[Mapping[str, Dialect]] = {
+    "/v1/realtime": Dialect.GA,
+    "/openai/v1/realtime": Dialect.GA,
+    "/openai/realtime": Dialect.PREVIEW,
+    "/voice-live/realtime": Dialect.VOICE_LIVE,
+}
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_SESSIONS: Final = 16
-"""Connections at once; more are answered with 503. Each that has tools or sends audio has a decoder of about 27 MB."""
+"""Each session that has tools or sends audio has a decoder of about 27 MB."""
 
 _KEY_SUBPROTOCOL: Final = "openai-insecure-api-key."
+_BETA_SUBPROTOCOL: Final = "openai-beta.realtime-v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +68,20 @@ class LocalServerSettings:
     port: 0 takes a free one, which ``ready`` is told.
     key: what clients must show; None lets everybody in who can reach the address.
     voice, speed: of espeak-ng, words per minute.
+    stt: what hears; see ``engines``.
     strictness: see ``grammar``; wake_phrases: what may stand before a command, such as "hey jarvis".
     state_folder: keeps how the microphone sounds from one run to the next; None keeps nothing.
     session_limit_s: a session is closed with ``session_expired`` after this.
+    pacing: answers go out as fast as they are made, or no faster than they are played.
+    max_sessions: connections at once; more are answered with 503.
+    faults: misbehaviour on demand, see ``faults``.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     key: str | None = field(default=None, repr=False)
     language: str = "en"
+    stt: SttSettings = SttSettings()
     voice: str = DEFAULT_VOICE
     speed: int = DEFAULT_SPEED
     strictness: float = DEFAULT_STRICTNESS
@@ -71,6 +90,8 @@ class LocalServerSettings:
     session_limit_s: float = 3600.0
     log_transcripts: bool = False
     pacing: Pacing = "burst"
+    max_sessions: int = MAX_SESSIONS
+    faults: tuple[Fault, ...] = ()
 
 
 async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) -> None:
@@ -78,9 +99,9 @@ async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) 
 
     Raises ConfigError (unknown voice), ModelLoadError (espeak-ng missing) or ConnectError (address in use).
     """
-    mean = settings.state_folder / "cepstral-mean.txt" if settings.state_folder is not None else None
+    means = settings.state_folder / "means" if settings.state_folder is not None else None
     with SharedVoice(settings.voice, settings.speed) as voice:
-        engine = RecognizerProcess(voice.pronounce, mean)
+        engine = await make_engine(settings.stt, language(settings.language), voice.pronounce, means)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(engine.run())
@@ -97,6 +118,7 @@ async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) 
 async def _listen(
     settings: LocalServerSettings, engine: Engine, voice: SharedVoice, ready: Callable[[int], None]
 ) -> None:
+    faults = Faults(settings.faults)
     options = SessionOptions(
         voice=settings.voice,
         language=language(settings.language),
@@ -105,6 +127,7 @@ async def _listen(
         limit_s=settings.session_limit_s,
         pacing=settings.pacing,
         log_transcripts=settings.log_transcripts,
+        faults=faults,
     )
     sessions: set[ServerConnection] = set()
 
@@ -112,18 +135,28 @@ async def _listen(
         sessions.add(connection)
         try:
             assert connection.request is not None
-            model = parse_qs(urlsplit(connection.request.path).query).get("model", [None])[0]
-            await Session(connection, engine.open(), voice, options, model).run()
+            query = _query(urlsplit(connection.request.path))
+            model = query.get("model") or query.get("deployment")
+            await Session(connection, engine.open(query.get("device", "")), voice, options, model, wire(_dialect(connection.request))).run()
         finally:
             sessions.discard(connection)
 
     def admit(connection: ServerConnection, request: Request) -> Response | None:
-        if urlsplit(request.path).path not in PATHS:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"There is nothing here; try {PATHS[0]}\n")
+        url = urlsplit(request.path)
+        if url.path not in PATHS:
+            return connection.respond(HTTPStatus.NOT_FOUND, f"There is nothing here; try {next(iter(PATHS))}\n")
         if settings.key is not None and not _has_key(request, settings.key):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "The key is missing or wrong.\n")
-        if len(sessions) >= MAX_SESSIONS:
+        if PATHS[url.path] is not Dialect.GA and "api-version" not in _query(url):
+            return connection.respond(HTTPStatus.NOT_FOUND, f"{url.path} wants an api-version.\n")
+        if url.path == "/openai/v1/realtime" and "api-version" in _query(url):
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{url.path} takes no api-version.\n")
+        if len(sessions) >= settings.max_sessions:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many sessions.\n")
+        if (fault := faults.take("handshake")) is not None:
+            refusal = connection.respond(HTTPStatus(int(fault.value)), "This failure was asked for.\n")
+            refusal.headers["Retry-After"] = "1"
+            return refusal
         return None
 
     quiet = logging.getLogger(f"{__name__}.websocket")
@@ -158,12 +191,28 @@ def _has_key(request: Request, key: str) -> bool:
     """Constant in time for each place where a key may stand."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     offered = [token if scheme.lower() == "bearer" else "", request.headers.get("api-key", "")]
-    offered += parse_qs(urlsplit(request.path).query).get("api-key", [])
-    for line in request.headers.get_all("Sec-WebSocket-Protocol"):
-        names = [name.strip() for name in line.split(",")]
-        offered += [name.removeprefix(_KEY_SUBPROTOCOL) for name in names if name.startswith(_KEY_SUBPROTOCOL)]
+    query = _query(urlsplit(request.path))
+    offered += [query.get("api-key", ""), query.get("Authorization", "").removeprefix("Bearer ")]
+    names = _subprotocols(request)
+    offered += [name.removeprefix(_KEY_SUBPROTOCOL) for name in names if name.startswith(_KEY_SUBPROTOCOL)]
     matches = [hmac.compare_digest(token.strip().encode(), key.encode()) for token in offered]
     return any(matches)
+
+
+def _query(url: SplitResult) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(url.query).items()}
+
+
+def _subprotocols(request: Request) -> list[str]:
+    lines = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for line in lines for name in line.split(",")]
+
+
+def _dialect(request: Request) -> Dialect:
+    """What a connection speaks: its path decides, and at OpenAI's own path the client's wish for the beta."""
+    path = urlsplit(request.path).path
+    wants_beta = "realtime=v1" in request.headers.get_all("OpenAI-Beta") or _BETA_SUBPROTOCOL in _subprotocols(request)
+    return Dialect.PREVIEW if path == "/v1/realtime" and wants_beta else PATHS[path]
 
 
 def _subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

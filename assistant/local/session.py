@@ -20,25 +20,21 @@ from typing import Any, Final
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from assistant.local.audio_input import AudioInput, Segment, SpeechStarted, SpeechStopped
 from assistant.local.brain import Decision, Say
-from assistant.local.conversation import Conversation, Item, Part, read_audio, read_item
+from assistant.local.checks import EventError, is_string, required
+from assistant.local.conversation import Conversation, Item, read_audio, read_item
+from assistant.local.dialects import GaWire
+from assistant.local.faults import EventFaults, Fault, Faults
 from assistant.local.language import Language
+from assistant.local.limits import RateLimits
+from assistant.local.listening import Listening, Turn
 from assistant.local.mind import Mind, question
 from assistant.local.outbox import Outbox, SlowClient
-from assistant.local.protocol import (
-    BYTES_PER_MS,
-    EventError,
-    SessionConfig,
-    is_string,
-    new_session,
-    required,
-    response_overrides,
-)
-from assistant.local.recognizer import Recognizer, RecognizerError
-from assistant.local.response import Pacing, Response, Setting, Speech
-from assistant.local.turn_detection import detection_settings
+from assistant.local.protocol import SessionConfig, new_session, response_overrides
+from assistant.local.recognizer import Recognizer
+from assistant.local.response import Pacing, Response, ResponseError, Setting, Speech
 from assistant.realtime.codec import ANNOUNCEMENT
+from assistant.realtime.dialects import Dialect
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +53,7 @@ class SessionOptions:
     limit_s: float
     pacing: Pacing
     log_transcripts: bool
+    faults: Faults
 
 
 class Session:
@@ -69,21 +66,31 @@ class Session:
         speech: Speech,
         options: SessionOptions,
         model: str | None,
+        wire: GaWire,
     ) -> None:
         self._connection = connection
         self._recognizer = recognizer
         self._speech = speech
         self._options = options
+        self._wire = wire
         self._outbox = Outbox(connection)
-        self._input = AudioInput(recognizer)
+        self._faults = EventFaults(options.faults)
+        self._limits = RateLimits(time.monotonic())
         self._conversation = Conversation(_new_id("conv"))
-        self._config = new_session(_new_id("sess"), model, options.voice, int(time.time() + options.limit_s))
+        self._listening = Listening(
+            recognizer,
+            self._conversation,
+            self._emit,
+            lambda work: self._tasks.create_task(work),
+            _new_id,
+            log_transcripts=options.log_transcripts,
+        )
+        expires_at = int(time.time() + options.limit_s)
+        self._config = new_session(_new_id("sess"), model, options.voice, expires_at, wire.dialect)
         self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness)
         self._loading: asyncio.Task[None] | None = None  # the grammar on its way to the recogniser
         self._responses: set[Response] = set()
         self._has_spoken = False
-        self._next_item: str | None = None  # id promised by speech_started
-        self._hearing: dict[str, asyncio.Task[None]] = {}  # item id -> recognition in progress
         self._tasks: asyncio.TaskGroup
         self._handlers: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {
             "session.update": self._session_update,
@@ -105,7 +112,10 @@ class Session:
                 writer = self._tasks.create_task(self._outbox.run())
                 clock = self._tasks.create_task(self._expire())
                 self._emit("session.created", session=self._config.json)
-                self._input.configure(self._detection())
+                if self._wire.dialect is Dialect.PREVIEW:
+                    conversation = {"id": self._conversation.id, "object": "realtime.conversation"}
+                    self._emit("conversation.created", conversation=conversation)
+                self._listening.configure(self._config)
                 async for message in self._connection:
                     self._receive(message)
                 clock.cancel()
@@ -122,21 +132,36 @@ class Session:
 
     def _owned(self) -> list[asyncio.Task[None]]:
         loading = [self._loading] if self._loading else []
-        return loading + [response.task for response in self._responses if response.task] + [*self._hearing.values()]
+        return loading + [response.task for response in self._responses if response.task] + self._listening.tasks
 
     async def _expire(self) -> None:
         await asyncio.sleep(self._options.limit_s)
         minutes = self._options.limit_s / 60
         message = f"Your session hit the maximum duration of {minutes:g} minutes."
-        error = EventError("session_expired", message)
-        self._emit("error", error=error.to_json(None))
+        self._refuse(EventError("session_expired", message), None)
         await self._outbox.flush()
         await self._connection.close(1001, message)
 
     # -- in and out --------------------------------------------------------------------------------------------------
 
     def _emit(self, event_type: str, **fields: Any) -> None:
-        self._outbox.put({"type": event_type, "event_id": _new_id("event"), **fields})
+        events, fault = self._faults.spoil({"type": event_type, "event_id": _new_id("event"), **fields})
+        for event in events:
+            if (shown := self._wire.outbound(event)) is not None:
+                self._outbox.put(shown)
+        if fault is not None:
+            self._tasks.create_task(self._break(fault))
+
+    async def _break(self, fault: Fault) -> None:
+        """End the connection as somebody wants it, for a test."""
+        await self._outbox.flush()
+        if fault.kind == "close":
+            await self._connection.close(int(fault.value))
+        else:
+            self._connection.transport.abort()
+
+    def _refuse(self, error: EventError, event_id: str | None) -> None:
+        self._emit("error", error=self._wire.error(error).to_json(event_id))
 
     def _receive(self, message: str | bytes) -> None:
         event_id: str | None = None
@@ -152,14 +177,13 @@ class Session:
                     + ".",
                     "type",
                 )
-            handler(event)
+            handler(self._wire.inbound(event))
         except EventError as error:
-            self._emit("error", error=error.to_json(event_id))
+            self._refuse(error, event_id)
         except (TypeError, RecursionError):
             # A value of a kind that no check foresaw, such as a list where a name belongs.
             _log.exception("a client event could not be handled")
-            problem = EventError("invalid_event", "The event could not be understood.")
-            self._emit("error", error=problem.to_json(event_id))
+            self._refuse(EventError("invalid_event", "The event could not be understood."), event_id)
 
     # -- session -----------------------------------------------------------------------------------------------------
 
@@ -171,89 +195,33 @@ class Session:
             self._mind.set_tools(config.tools)
         if new_tools or self._loading is None:
             self._load_grammar()
-        self._input.configure(self._detection())
+        self._listening.configure(config)
         self._emit("session.updated", session=config.json)
 
     def _load_grammar(self) -> None:
         """Begin to load it. What is said before it is loaded is kept and recognised then."""
         self._loading = self._tasks.create_task(self._mind.load())
 
-    def _detection(self) -> Any:
-        spec = self._config.turn_detection
-        return detection_settings(spec) if spec is not None else None
-
     # -- audio in ----------------------------------------------------------------------------------------------------
 
     def _append(self, event: Mapping[str, Any]) -> None:
-        pcm = read_audio(required(event, "audio"), "audio")
+        chunk = read_audio(required(event, "audio"), "audio")
         if self._loading is None:
             self._load_grammar()
-        for heard in self._input.append(pcm):
-            match heard:
-                case SpeechStarted(audio_start_ms):
-                    self._speech_started(audio_start_ms)
-                case SpeechStopped(audio_end_ms, segment):
-                    self._speech_stopped(audio_end_ms, segment)
-
-    def _speech_started(self, audio_start_ms: int) -> None:
-        self._next_item = _new_id("item")
-        self._emit("input_audio_buffer.speech_started", audio_start_ms=audio_start_ms, item_id=self._next_item)
-        settings = self._input.settings
-        if settings is not None and settings.interrupt_response and (active := self._active()) is not None:
-            active.cancel("turn_detected")
-
-    def _speech_stopped(self, audio_end_ms: int, segment: Segment) -> None:
-        item_id, self._next_item = self._next_item or _new_id("item"), None
-        self._emit("input_audio_buffer.speech_stopped", audio_end_ms=audio_end_ms, item_id=item_id)
-        self._add_segment(item_id, segment)
-        settings = self._input.settings
-        if settings is not None and settings.create_response and self._active() is None:
-            self._start(self._config, self._conversation, list(self._conversation), None)
+        for turn in self._listening.append(chunk, answering=self._active() is not None):
+            settings, active = self._listening.settings, self._active()
+            if settings is None:
+                continue
+            if turn is Turn.BEGAN and settings.interrupt_response and active is not None:
+                active.cancel("turn_detected")
+            elif turn is Turn.ENDED and settings.create_response and active is None:
+                self._start(self._config, self._conversation, list(self._conversation), None)
 
     def _commit(self, event: Mapping[str, Any]) -> None:
-        segment = self._input.commit()
-        item_id, self._next_item = self._next_item or _new_id("item"), None
-        self._add_segment(item_id, segment)
+        self._listening.commit()
 
     def _clear(self, event: Mapping[str, Any]) -> None:
-        self._input.clear()
-        self._next_item = None
-        self._emit("input_audio_buffer.cleared")
-
-    def _add_segment(self, item_id: str, segment: Segment) -> None:
-        """The user's audio becomes an item; its words follow."""
-        part = Part("input_audio", None, bytearray(segment.pcm), len(segment.pcm) // BYTES_PER_MS)
-        item = Item(item_id, "message", role="user", parts=[part])
-        self._emit("input_audio_buffer.committed", item_id=item_id, previous_item_id=self._conversation.last_id)
-        self._announce(item, None)
-        task = self._tasks.create_task(self._hear(item, segment, transcribes=self._config.transcribes))
-        self._hearing[item_id] = task
-        task.add_done_callback(lambda _: self._hearing.pop(item_id, None))
-
-    async def _hear(self, item: Item, segment: Segment, *, transcribes: bool) -> None:
-        """Wait for the words of an item, and tell the client if it asked for them."""
-        place = {"item_id": item.id, "content_index": 0}
-        prefix = "conversation.item.input_audio_transcription"
-        started = time.monotonic()
-        try:
-            transcript = await segment.transcript
-        except RecognizerError as error:
-            _log.error("%s", error)
-            item.failed = True
-            if transcribes:
-                problem = {"type": "server_error", "code": "audio_unintelligible", "message": str(error), "param": None}
-                self._emit(f"{prefix}.failed", **place, error=problem)
-            return
-        # The words of the garbage loop mean nothing, so nobody gets to see them.
-        item.parts[0].text = "" if transcript.rejected else transcript.text
-        item.rejected = transcript.rejected
-        item.guess = transcript.guess
-        took = (time.monotonic() - started) * 1000
-        words = repr(transcript.text) if self._options.log_transcripts else f"{len(transcript.text.split())} words"
-        _log.info("heard %s%s, %.0f ms", words, " (none of the sentences)" if transcript.rejected else "", took)
-        if transcribes:
-            usage = {"type": "duration", "seconds": item.parts[0].audio_ms / 1000}
-            self._emit(f"{prefix}.completed", **place, transcript=item.parts[0].text, usage=usage)
+        self._listening.clear()
 
     # -- conversation ------------------------------------------------------------------------------------------------
 
@@ -301,7 +269,7 @@ class Session:
         return next((response for response in self._responses if response.in_conversation), None)
 
     def _response_create(self, event: Mapping[str, Any]) -> None:
-        overrides = response_overrides(event)
+        overrides = response_overrides(event, self._wire.dialect)
         in_conversation = overrides.get("conversation", "auto") == "auto"
         if in_conversation and (active := self._active()) is not None:
             raise EventError(
@@ -343,6 +311,7 @@ class Session:
             new_id=_new_id,
             pacing=self._options.pacing,
             metadata=metadata,
+            limits=self._limits,
         )
         response = Response(setting, self._response_done)
         self._responses.add(response)
@@ -351,7 +320,9 @@ class Session:
 
     def _response_done(self, response: Response) -> None:
         self._responses.discard(response)
-        self._has_spoken = self._has_spoken or response.spoke
+        self._has_spoken = self._has_spoken or response.spoken_ms > 0
+        if response.in_conversation:
+            self._listening.answered(response.spoken_ms)
 
     def _response_cancel(self, event: Mapping[str, Any]) -> None:
         wanted = event.get("response_id")
@@ -364,12 +335,18 @@ class Session:
         self, config: SessionConfig, context: Sequence[Item], metadata: Mapping[str, str]
     ) -> AsyncGenerator[Decision, None]:
         """Ask the brain, once the words of the last item are known. An announcement needs no brain."""
+        if wait_s := self._limits.admit(time.monotonic()):
+            raise ResponseError("rate_limit_exceeded", f"Rate limit reached. Please try again in {wait_s:.3f}s.")
+        if slow := self._options.faults.take("slow"):
+            await asyncio.sleep(float(slow.value))
+        if fault := self._options.faults.take("fail"):
+            raise ResponseError(fault.value, "This failure was asked for.")
         asked = question(context)
         if asked is not None and metadata.get("purpose") == ANNOUNCEMENT:
             yield Say(asked.text)
             return
-        if asked is not None and (hearing := self._hearing.get(asked.id)) is not None:
-            await asyncio.wait({hearing})
+        if asked is not None:
+            await self._listening.heard(asked.id)
         async with aclosing(
             self._mind.decide(config.tools, context, may_call=config.tool_choice != "none")
         ) as decisions:

@@ -32,6 +32,8 @@ class DetectionSettings:
     silence_ms: int
     create_response: bool
     interrupt_response: bool
+    idle_timeout_ms: int | None = None
+    """Silence after an answer that counts as a turn of the user's."""
 
 
 def detection_settings(spec: Mapping[str, Any]) -> DetectionSettings:
@@ -47,6 +49,7 @@ def detection_settings(spec: Mapping[str, Any]) -> DetectionSettings:
         silence_ms=spec.get("silence_duration_ms") or _PATIENCE_MS[spec.get("eagerness", "auto")],
         create_response=spec["create_response"],
         interrupt_response=spec["interrupt_response"],
+        idle_timeout_ms=spec.get("idle_timeout_ms"),
     )
 
 

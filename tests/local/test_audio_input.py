@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from assistant.local import audio_input
 from assistant.local.audio_input import AudioInput, SpeechStarted, SpeechStopped
+from assistant.local.checks import EventError
 from assistant.local.grammar import Grammar
-from assistant.local.protocol import EventError
 from assistant.local.recognizer import Transcript
 from assistant.local.turn_detection import DetectionSettings
 from tests.speech import concat, noise, say, silence

@@ -321,7 +321,12 @@ async def wrong(session: Client) -> None:
             "invalid_value",
             "session.audio.input.turn_detection.type",
         ),
-        ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "invalid_value", "session.audio.input.format"),
+        ({"audio": {"input": {"format": {"type": "opus"}}}}, "invalid_value", "session.audio.input.format.type"),
+        (
+            {"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16000}}}},
+            "invalid_value",
+            "session.audio.output.format.rate",
+        ),
         ({"audio": {"output": {"speed": 9}}}, "invalid_value", "session.audio.output.speed"),
         ({"model": "other"}, "invalid_value", "session.model"),
         ({"tool_choice": ["auto"]}, "invalid_value", "session.tool_choice"),

@@ -25,8 +25,8 @@ from websockets.exceptions import InvalidStatus
 
 from assistant.errors import ConfigError, ConnectError
 from assistant.local import outbox
-from assistant.local import server as server_module
-from assistant.local.protocol import EventError, new_session, response_overrides
+from assistant.local.checks import EventError
+from assistant.local.protocol import new_session, response_overrides
 from tests.local.client import client, run, server, spoken
 from tests.local.household import TOOLS, tool
 
@@ -77,17 +77,22 @@ def test_a_wrong_key_and_a_wrong_path_are_refused() -> None:
             for wrong in ("", "s3cre", "s3cretx", "Ünicode"):
                 assert await refused(f"{base}/v1/realtime?api-key={wrong}") == 401
             assert await refused(f"{base}/v1/realtime", additional_headers={"Authorization": f"Basic {KEY}"}) == 401
-            for path in ("/", "/v1", "/v1/realtime/x", "/openai/realtime", "/v1/chat/completions"):
+            for path in (
+                "/",
+                "/v1",
+                "/v1/realtime/x",
+                "/openai/realtime",
+                "/voice-live/realtime",
+                "/v1/chat/completions",
+            ):
                 assert await refused(f"{base}{path}?api-key={KEY}") == 404
 
     run(main)
 
 
-def test_there_is_room_for_so_many_sessions_and_again_when_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "MAX_SESSIONS", 1)
-
+def test_there_is_room_for_so_many_sessions_and_again_when_one_leaves() -> None:
     async def main() -> None:
-        async with server() as port:
+        async with server(max_sessions=1) as port:
             url = f"ws://127.0.0.1:{port}/v1/realtime"
             async with connect(url) as connection:
                 await receive(connection, "session.created")
