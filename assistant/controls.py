@@ -151,12 +151,10 @@ class Controls:
         return await self._runner.call(name, arguments, by_owner=by_owner)
 
     async def reload_plugins(self, name: str | None = None) -> list[str]:
-        """Load the files of one plugin again, or of all that have files of their own; a line for each."""
-        lines = []
-        for plugin in [name] if name is not None else list(self._tools.files):
-            problem = await self._tools.reload(plugin)
-            lines.append(f"{plugin}: {problem or 'loaded again'}")
-        return lines
+        """Load one plugin's file again, or all that have changed; a line for each."""
+        if name is None:
+            return await self._tools.reload_changed() or ["no plugin has changed"]
+        return [f"{name}: {await self._tools.reload(name) or 'loaded again'}"]
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     new.add_argument("--folder", type=Path, default=Path("plugins"), help="where it goes (default: plugins)")
     _command(actions, "check", "look for what could be better in plugins and their sentences", module="tools")
     reload = _command(actions, "reload", "make the running assistant load plugins again", module="tools")
-    reload.add_argument("plugin", nargs="?", help="its name (default: all that have files of their own)")
+    reload.add_argument("plugin", nargs="?", help="its name (default: all whose files have changed)")
     calls = _command(actions, "log", "show which tools were called, and how that ended", module="tools")
     calls.add_argument("--last", type=int, default=20, metavar="N", help="how many calls (default: 20)")
     calls.add_argument("--json", action="store_true", help="print JSON lines")

@@ -15,7 +15,7 @@ from assistant.errors import ConfigProblem, ToolError
 from assistant.plugin import Context, Plugin
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools.breaker import Breaker
-from assistant.tools.loading import Candidate, LoadedPlugin
+from assistant.tools.loading import Candidate, LoadedPlugin, Version
 from assistant.tools.tool import Tool
 
 T = TypeVar("T")
@@ -70,6 +70,8 @@ class Entry:
     instance: Plugin | None = None
     context: Context | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    version: Version = frozenset()
+    """Of the files that were read last, whether or not they could be loaded."""
     offered: tuple[Tool, ...] = ()
     """Tools that came later, by ``Context.offer``."""
 

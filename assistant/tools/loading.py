@@ -18,7 +18,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from assistant.errors import PluginLoadError, ToolError
 from assistant.plugin import Plugin, ToolOptions
@@ -29,6 +29,7 @@ from assistant.tools.tool import Tool, build_tool
 T = TypeVar("T")
 ENTRY_POINT_GROUP: Final = "hearth.plugins"
 IMPORT_LIMIT_S: Final = 20.0
+Version: TypeAlias = frozenset[tuple[str, int, int]]
 _log = logging.getLogger("hearth.tools")
 
 
@@ -45,6 +46,20 @@ class Candidate:
     source: str
     find: Callable[[], object]
     main: Path | None = None
+
+    def version(self) -> Version:
+        """What tells this plugin from what it was: its files' times and sizes. Empty while an editor replaces them."""
+        if self.main is None:
+            return frozenset()
+        files = self.main.parent.rglob("*.py") if self.main.name == "__init__.py" else [self.main]
+        found = set()
+        for file in files:
+            try:
+                status = file.stat()
+            except OSError:
+                continue
+            found.add((str(file), status.st_mtime_ns, status.st_size))
+        return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ class ToolRegistry:
         for candidate in candidates:
             entry = Entry(candidate.name, candidate.source, candidate=candidate)
             self._entries[candidate.name] = entry
+            entry.version = candidate.version()
             if candidate.name in disabled:
                 entry.status, entry.reason = PluginStatus.DISABLED, "listed under tools.disabled in the config"
                 continue
@@ -283,15 +284,6 @@ class ToolRegistry:
             raise ToolError(f"{tool.name} is not available: its plugin {tool.plugin} is not running")
         return partial(tool.function, instance)
 
-    @property
-    def files(self) -> dict[str, Path]:
-        """The plugins that are files and not disabled, each with its file or the ``__init__.py`` of its package."""
-        return {
-            entry.name: entry.candidate.main
-            for entry in self._entries.values()
-            if entry.candidate and entry.candidate.main and entry.status is not PluginStatus.DISABLED
-        }
-
     def tell(self, event: HomeEvent, facts: Mapping[str, Any]) -> None:
         """Something has happened in the house: plugins that asked for it are called back."""
         for entry in self._entries.values():
@@ -333,6 +325,16 @@ class ToolRegistry:
         finally:
             self._state.unlock()
 
+    async def reload_changed(self) -> list[str]:
+        """Reload the plugins whose files have changed since they were read; a line for each, of what came of it."""
+        lines = []
+        for entry in tuple(self._entries.values()):
+            if entry.candidate is None or entry.status is PluginStatus.DISABLED:
+                continue
+            if (version := entry.candidate.version()) and version != entry.version:
+                lines.append(f"{entry.name}: {await self.reload(entry.name) or 'loaded again'}")
+        return lines
+
     async def reload(self, name: str) -> str | None:
         """Read a plugin's file again and put the new code in place of the old; None, or why that was not possible.
 
@@ -344,6 +346,7 @@ class ToolRegistry:
             entry = self._entries.get(name)
             if entry is None or entry.candidate is None or entry.status is PluginStatus.DISABLED:
                 return f"there is no plugin {name} that could be loaded again"
+            entry.version = entry.candidate.version()
             try:
                 loaded, config = await self._loaders.run(partial(self._read, loading.again(entry.candidate)))
             except (PluginLoadError, WrongSettings) as error:

@@ -158,3 +158,23 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path, file: Path) -> None:
         assert watcher.cancelled()
 
     use(tmp_path, check)
+
+
+def test_only_what_has_changed_is_loaded_again(tmp_path: Path, file: Path) -> None:
+    other = file.with_name("fan.py")
+    write(other, plugin("fan", "fan_version"))
+
+    async def check(registry: ToolRegistry, runner: ToolRunner) -> None:
+        assert await registry.reload_changed() == []
+        write(file, plugin("newer"))
+        assert await registry.reload_changed() == ["lamp: loaded again"]
+        assert "newer" in (await runner.call("version", "")).output
+        write(other, "def broken(:")
+        (line,) = await registry.reload_changed()
+        assert line.startswith("fan: fan.py:1: syntax error")
+        assert await registry.reload_changed() == [], "not again until it changes again"
+        other.unlink()
+        assert await registry.reload_changed() == [], "an editor may be about to put it back"
+        assert (await runner.call("fan_version", "")).status == "ok"
+
+    use(tmp_path, check)
