@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -281,7 +282,7 @@ class Response:
         self._status, self._details = status, details
         response = self._to_json()
         self._setting.emit("response.done", response=response)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._setting.limits.spend(response["usage"]["total_tokens"], now)
         self._setting.emit("rate_limits.updated", rate_limits=self._setting.limits.to_json(now))
         self._on_done(self)

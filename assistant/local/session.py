@@ -161,7 +161,7 @@ class Session:
             self._connection.transport.abort()
 
     def _refuse(self, error: EventError, event_id: str | None) -> None:
-        self._emit("error", error=self._wire.error(error).to_json(event_id))
+        self._emit("error", error=error.to_json(event_id))
 
     def _receive(self, message: str | bytes) -> None:
         event_id: str | None = None
@@ -177,13 +177,19 @@ class Session:
                     + ".",
                     "type",
                 )
-            handler(self._wire.inbound(event))
+            self._obey(handler, self._wire.inbound(event))
         except EventError as error:
             self._refuse(error, event_id)
         except (TypeError, RecursionError):
             # A value of a kind that no check foresaw, such as a list where a name belongs.
             _log.exception("a client event could not be handled")
             self._refuse(EventError("invalid_event", "The event could not be understood."), event_id)
+
+    def _obey(self, handler: Callable[[Mapping[str, Any]], None], event: Mapping[str, Any]) -> None:
+        try:
+            handler(event)
+        except EventError as error:
+            raise self._wire.error(error) from None
 
     # -- session -----------------------------------------------------------------------------------------------------
 

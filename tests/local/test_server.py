@@ -107,6 +107,8 @@ def test_a_spoken_command_ended_by_the_client() -> None:
             heard = next(event for event in session.events if event.type.endswith("transcription.completed"))
             assert heard.transcript.startswith("hey jarvis turn on the kitchen light")
             assert heard.usage.type == "duration"
+            delta = next(event for event in session.events if event.type.endswith("transcription.delta"))
+            assert (delta.item_id, delta.delta) == (heard.item_id, heard.transcript)
             await session.answer(response.output[0].call_id, "{}")
             assert transcript(await session.respond()) == "The kitchen light is on."
 
@@ -150,6 +152,38 @@ def test_server_vad_takes_the_turn_by_itself() -> None:
             await session.speak(spoken("what time is it") + bytes(48_000))
             await session.until("conversation.item.input_audio_transcription.completed")
             assert "response.created" not in session.types(since=start)
+
+    run(main)
+
+
+def test_silence_after_an_answer_may_count_as_a_turn() -> None:
+    async def main() -> None:
+        async with household() as session:
+            vad = {"type": "server_vad", "idle_timeout_ms": 5_000}
+            await session.update(audio={"input": {"turn_detection": vad}})
+            await session.speak(bytes(48_000 * 8))  # before the first answer, silence is nothing
+            await session.type("hello")
+            spoken_ms = len(session.audio((await session.respond()).id)) // 48
+            start = len(session.events)
+            await session.speak(bytes(48_000 * 8))
+            waited = await session.until("input_audio_buffer.timeout_triggered")
+            assert abs(waited.audio_start_ms - 8_000 - spoken_ms) < 50
+            assert waited.audio_end_ms - waited.audio_start_ms >= 5_000
+            assert (await session.until("input_audio_buffer.committed")).item_id == waited.item_id
+            assert (await session.until("response.done")).response.output == []
+            assert session.types(since=start).count("input_audio_buffer.timeout_triggered") == 1
+
+    run(main)
+
+
+def test_every_answer_tells_what_is_left_of_the_limits() -> None:
+    async def main() -> None:
+        async with household() as session:
+            await session.type("hello")
+            total = (await session.respond()).usage.total_tokens
+            requests, tokens = (await session.until("rate_limits.updated")).rate_limits
+            assert (requests.name, requests.limit - requests.remaining) == ("requests", 1)
+            assert (tokens.name, 0 <= tokens.limit - tokens.remaining <= total) == ("tokens", True)
 
     run(main)
 
