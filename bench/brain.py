@@ -1,9 +1,10 @@
-"""The offline brain in numbers: ``python -m bench.brain``.
+"""The offline brain in numbers: ``python -m bench.brain``, a minute; ``--full`` takes some more.
 
-Sentences of a small household and sentences that are none, spoken by several synthetic voices, clean and with pink
-noise at 20 and 10 dB: how many are understood with the right arguments, misunderstood, or refused, and how much
-foreign speech is acted on. Then the recordings of people in ``../shared/speech/commands``, and the time from the end of
-speech to the first audio of the answer, over the socket.
+Sentences of a small household and sentences that are none, spoken by several synthetic voices, clean, with pink noise
+at 20 and 10 dB, and over other voices at 15 dB: how many are understood with the right arguments, misunderstood, asked
+back ("Did you say ...?") rightly or wrongly, or refused; and how much foreign speech is acted on or asked about. Then
+the recordings of people in ``../shared/speech/commands``, and the time from the end of speech to the first audio of the
+answer, over the socket.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ from assistant.local.recognizer_wire import grammar_payload
 from assistant.local.recognizer_worker import Decoder
 from assistant.local.server import LocalServerSettings, serve
 from assistant.local.skills import Skills, read_tools
-from assistant.local.understanding import Meaning, NothingSaid, NotUnderstood, Understanding
+from assistant.local.understanding import Meaning, NotUnderstood, RequestWanted, ToolWanted, Understanding
 from assistant.local.voice import Voice, ipa
 
 RATE = 16_000
@@ -132,7 +133,8 @@ FOREIGN = [
     "we have five minutes left",
     "maybe later",
 ]
-ESPEAK_VOICES = ["en-us", "en-gb-x-rp"]
+ESPEAK_VOICES = ["en-us"]
+MORE_VOICES = ["en-gb-x-rp", "en-us+m1", "en-us+Storm"]
 FLITE_VOICES = ["slt"]
 
 
@@ -143,21 +145,41 @@ class Score:
     known: int = 0
     right: int = 0
     wrong: int = 0
+    asked_right: int = 0
+    asked_wrong: int = 0
     foreign: int = 0
-    acted: int = 0
+    foreign_acted: int = 0
+    foreign_asked: int = 0
     audio_s: float = 0.0
     cpu_s: float = 0.0
 
     def row(self, name: str) -> str:
-        refused = self.known - self.right - self.wrong
-        return (
-            f"  {name:<18}{self.right / max(1, self.known):9.3f}{self.wrong / max(1, self.known):9.3f}"
-            f"{refused / max(1, self.known):9.3f}{self.acted / max(1, self.foreign):15.3f}"
-            f"{self.cpu_s / max(1e-9, self.audio_s):8.3f}"
-        )
+        refused = self.known - self.right - self.wrong - self.asked_right - self.asked_wrong
+        known = [self.right, self.wrong, self.asked_right, self.asked_wrong, refused]
+        foreign = [self.foreign_acted, self.foreign_asked]
+        shares = [count / max(1, self.known) for count in known] + [n / max(1, self.foreign) for n in foreign]
+        columns = "".join(f"{share:9.3f}" for share in shares)
+        return f"  {name:<14}{columns}{self.cpu_s / max(1e-9, self.audio_s):9.3f}"
 
 
-CONDITIONS = {"clean": 40.0, "20 dB": 20.0, "10 dB": 10.0}
+COLUMNS = ("right", "wrong", "asked", "askwrong", "refused", "f.acted", "f.asked", "RTF")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is under the speech, and by how many dB below it."""
+
+    noise: Literal["pink", "voices"]
+    snr: float
+
+
+CONDITIONS = {
+    "clean": Condition("pink", 40.0),
+    "20 dB": Condition("pink", 20.0),
+    "10 dB": Condition("pink", 10.0),
+    "voices 15 dB": Condition("voices", 15.0),
+}
+MORE_CONDITIONS = {"5 dB": Condition("pink", 5.0), "voices 10 dB": Condition("voices", 10.0)}
 
 
 def main() -> None:
@@ -167,25 +189,26 @@ def main() -> None:
     print(f"Offline brain: {listener.arcs} word arcs, grammar loaded in {listener.load_ms:.0f} ms", end="; ")
     print(f"strictness {options.strictness:g}; {len(KNOWN)} known, {len(FOREIGN)} foreign sentences", end="; ")
     print(f"voices {', '.join(options.voices)}")
-    print(f"  {'':<18}{'right':>9}{'wrong':>9}{'refused':>9}{'foreign acted':>15}{'RTF':>8}")
+    print(f"  {'':<14}" + "".join(f"{name:>9}" for name in COLUMNS))
+    conditions = CONDITIONS | (MORE_CONDITIONS if options.full else {})
     with ProcessPoolExecutor(max_workers=2) as processes:
-        scores = [processes.submit(listen, options.voices, snr, options.strictness) for snr in CONDITIONS.values()]
-        for name, score in zip(CONDITIONS, scores, strict=True):
+        scores = [processes.submit(listen, options.voices, at, options.strictness) for at in conditions.values()]
+        for name, score in zip(conditions, scores, strict=True):
             print(score.result().row(name), flush=True)
     recordings(skills, options.strictness)
-    if not options.quick:
-        asyncio.run(latency())
+    asyncio.run(latency(8 if options.full else 3))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.brain", description="Measure the offline brain.")
     parser.add_argument("--strictness", type=float, default=DEFAULT_STRICTNESS)
-    parser.add_argument("--quick", action="store_true", help="without the latency over the socket")
+    parser.add_argument("--full", action="store_true", help="more voices, more noise, more turns")
     parser.add_argument("--voices", nargs="*", help="espeak-ng voices, or flite:NAME")
     options = parser.parse_args()
     if not options.voices:
         flite = [f"flite:{name}" for name in FLITE_VOICES] if shutil.which("flite") else []
-        options.voices = ESPEAK_VOICES + (flite or ["en-us+f3"])
+        voices = ESPEAK_VOICES[:1] + (flite or ["en-us+f3"])
+        options.voices = voices + (MORE_VOICES if options.full else [])
     return options
 
 
@@ -219,18 +242,52 @@ def _level(samples: Samples) -> Samples:
     return np.asarray(samples * (LEVEL / np.sqrt(np.mean(voiced**2))))
 
 
-def in_room(samples: Samples, snr: float, seed: int) -> bytes:
-    """Speech with half a second of room on both sides and pink noise, as 16 bit."""
+def in_room(samples: Samples, snr: float, seed: int, others: Sequence[Samples] = ()) -> bytes:
+    """Speech with half a second of room on both sides, and pink noise or ``others`` under it, as 16 bit."""
     silence = np.zeros(RATE // 2)
     speech = np.concatenate([silence, samples, silence])
-    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=len(speech)))
-    spectrum /= np.sqrt(np.maximum(1, np.arange(len(spectrum))))
-    noise = np.fft.irfft(spectrum, len(speech))
+    noise = _pink(len(speech), seed)
+    if others:
+        noise = _babble(others, len(speech), seed) + noise * 0.05
     noise *= LEVEL * 10 ** (-snr / 20) / np.std(noise)
     return np.round(np.clip(speech + noise, -1, 1) * 32767).astype("<i2").tobytes()
 
 
+def _pink(size: int, seed: int) -> Samples:
+    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=size))
+    spectrum /= np.sqrt(np.maximum(1, np.arange(len(spectrum))))
+    noise = np.fft.irfft(spectrum, size)
+    return np.asarray(noise / np.std(noise))
+
+
+def _babble(others: Sequence[Samples], size: int, seed: int) -> Samples:
+    """Five people who talk at once."""
+    random = np.random.default_rng(seed)
+    total = np.zeros(size)
+    for index in random.integers(len(others), size=5):
+        voice = np.tile(others[index], size // len(others[index]) + 2)
+        start = random.integers(len(voice) - size)
+        total += voice[start : start + size]
+    return np.asarray(total / np.std(total))
+
+
 # --- recognition ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an utterance was taken for. ``guess``: what would be asked back."""
+
+    meaning: Meaning
+    guess: Meaning
+
+    @property
+    def acted(self) -> bool:
+        return isinstance(self.meaning, ToolWanted | RequestWanted)
+
+    @property
+    def asked(self) -> bool:
+        return not self.acted and isinstance(self.guess, ToolWanted)
 
 
 class Listener:
@@ -239,7 +296,7 @@ class Listener:
     def __init__(self, skills: Skills, strictness: float) -> None:
         grammar, _ = compile_grammar(skills, wake_phrases=WAKE_PHRASES, strictness=strictness)
         self.arcs = grammar.graph.size
-        self._decoder = Decoder()
+        self._decoder = Decoder(suppress_noise=True)
         started = time.perf_counter()
         missing = self._decoder.load(json.loads(grammar_payload(grammar, {})))
         if missing:
@@ -251,40 +308,44 @@ class Listener:
     def new_microphone(self) -> None:
         self._decoder.open(None)
 
-    def hear(self, pcm: bytes) -> Meaning:
+    def hear(self, pcm: bytes) -> Heard:
         """Streamed in frames of 20 ms, as a session does."""
         self._decoder.begin()
         for start in range(0, len(pcm), 640):
             self._decoder.feed(pcm[start : start + 640])
         result = self._decoder.finish()
-        return NotUnderstood() if result["rejected"] else self.understand(result["text"])
+        meaning = NotUnderstood() if result["rejected"] else self.understand(result["text"])
+        return Heard(meaning, self.understand(result["guess"]))
 
     def understand(self, text: str) -> Meaning:
         return self._understanding.understand(text)
 
 
-def listen(voices: list[str], snr: float, strictness: float) -> Score:
+def listen(voices: list[str], condition: Condition, strictness: float) -> Score:
     """All sentences in one condition; runs in a process of its own."""
     listener = Listener(read_tools(TOOLS), strictness)
     clips = dict(synthesise(voices))
+    others = [clips[voice, text] for voice in voices for text in FOREIGN] if condition.noise == "voices" else []
     score = Score()
     for voice in voices:
         listener.new_microphone()  # each voice is another room, heard for the first time
         for seed, text in enumerate(KNOWN + FOREIGN):
-            pcm = in_room(clips[voice, text], snr, seed)
+            pcm = in_room(clips[voice, text], condition.snr, seed, others)
             started = time.process_time()
             heard = listener.hear(pcm)
             score.cpu_s += time.process_time() - started
             score.audio_s += len(pcm) / 2 / RATE
-            acted = not isinstance(heard, NothingSaid | NotUnderstood)
             if text in KNOWN:
-                right = heard == listener.understand(text)
+                wanted = listener.understand(text)
                 score.known += 1
-                score.right += right
-                score.wrong += acted and not right
+                score.right += heard.meaning == wanted
+                score.wrong += heard.acted and heard.meaning != wanted
+                score.asked_right += heard.asked and heard.guess == wanted
+                score.asked_wrong += heard.asked and heard.guess != wanted
             else:
                 score.foreign += 1
-                score.acted += acted
+                score.foreign_acted += heard.acted
+                score.foreign_asked += heard.asked
     return score
 
 
@@ -301,14 +362,14 @@ def recordings(skills: Skills, strictness: float) -> None:
         listener.new_microphone()
         samples, rate = soundfile.read(path)
         pcm = np.round(soxr.resample(samples, rate, RATE) * 32767).astype("<i2").tobytes()
-        right += listener.hear(pcm) == listener.understand("turn on the office lights")
+        right += listener.hear(pcm).meaning == listener.understand("turn on the office lights")
     print(f"  recordings        {right} of {len(lights)} people understood saying 'turn on the office lights'")
 
 
 # --- latency over the socket ------------------------------------------------------------------------------------------
 
 
-async def latency() -> None:
+async def latency(turns: int) -> None:
     """Real-time frames of 20 ms; from the last sample of speech to the first audio delta of the answer."""
     by_commit: list[float] = []
     by_vad: list[float] = []
@@ -316,7 +377,7 @@ async def latency() -> None:
         for turn_detection, found in ((None, by_commit), ({"type": "server_vad"}, by_vad)):
             async with connect(url, max_size=None) as socket:
                 await _configure(socket, turn_detection)
-                for index in (6, 14, 12, 4):
+                for index in (6, 14, 12, 4, 8, 9, 16, 19)[:turns]:
                     speech = _level(_espeak(ESPEAK_VOICES[0], KNOWN[index]))
                     found.append(await _turn(socket, speech, turn_detection is None))
     print("  end of speech to first audio, median (ms)")

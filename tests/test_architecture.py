@@ -65,7 +65,7 @@ DIRECTIONS = {
 LIBRARIES = {
     "pyaudio": "assistant/adapters/",
     "onnxruntime": "assistant/adapters/",
-    "livekit": "assistant/adapters/",
+    "livekit": "assistant/adapters/ assistant/local/noise.py",
     "pymicro_wakeword": "assistant/adapters/",
     "pyopen_wakeword": "assistant/adapters/",
     "soundfile": "assistant/adapters/",
@@ -80,11 +80,11 @@ LIBRARIES = {
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",
     "pydantic": "assistant/config/ assistant/plugin/ assistant/tools/ plugins/",
-    "mcp": "plugins/mcp/worker.py",
+    "mcp": "plugins/mcp/worker.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
 }
 # What belongs to another library: one release of one is made for one release of the other.
-PART_OF = {"pydantic_core": "pydantic", "mcp_types": "mcp", "anyio": "mcp", "httpx2": "mcp"}
+PART_OF = {"pydantic_core": "pydantic", "mcp_types": "mcp", "anyio": "mcp", "httpx2": "mcp", "uvicorn": "mcp"}
 
 # Table 3: pure files and all of the standard library that they may use: no clock, no chance, no input or output.
 PURE_FILES = (

@@ -182,13 +182,15 @@ class Brain:
         """What the user may say to a question, beside everything else. Takes some milliseconds."""
         match awaited:
             case Guess():
-                return words_graph([text for texts in self._language.answers.values() for text in texts])
+                texts = [text for texts in self._language.answers.values() for text in texts]
+                return words_graph(texts, self._language)
             case Incomplete(wanted):
                 skill = self._skills.get(wanted.tool)
                 if skill is None:
                     return EMPTY
                 missing = frozenset(wanted.missing)
-                return completions_graph(skill, [item for item in skill.completions if item.parameters <= missing])
+                completions = [item for item in skill.completions if item.parameters <= missing]
+                return completions_graph(skill, completions, self._language)
 
     # -- dialogue ----------------------------------------------------------------------------------------------------
 

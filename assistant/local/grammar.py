@@ -19,7 +19,8 @@ from typing import Final
 
 from hassil.expression import Alternative, Expression, Group, ListReference, Permutation, TextChunk
 
-from assistant.local.numbers import spell, spell_digits, spoken_words
+from assistant.local.language import DEFAULT, Language, language
+from assistant.local.numbers import spoken_words
 from assistant.local.skills import Completion, Skill, Skills, Template, parsed, topic_slot
 from assistant.local.slots import AnyText, Numbers, TemplateError, Words, parse_template
 from assistant.local.wordgraph import (
@@ -58,27 +59,27 @@ def compile_grammar(
     skills: Skills, *, wake_phrases: Sequence[str] = (), strictness: float = DEFAULT_STRICTNESS
 ) -> tuple[Grammar, tuple[str, ...]]:
     """The grammar of all skills and built-in requests, and what had to be left out of it, one line each."""
-    language = skills.language
+    spoken_in = skills.language
     problems: list[str] = []
     requests = Skill("", "", (), {"topic": topic_slot(skills)}, frozenset(), None)
-    texts = [text for sentences in language.requests.values() for text in sentences]
-    spoken = union(template_graph(requests, template) for template in parsed(texts))
+    texts = [text for sentences in spoken_in.requests.values() for text in sentences]
+    spoken = union(template_graph(requests, template, spoken_in) for template in parsed(texts))
     for skill in skills.skills:
         for template in skill.templates:
             try:
-                spoken = union([spoken, template_graph(skill, template)])
+                spoken = union([spoken, template_graph(skill, template, spoken_in)])
             except (GraphTooLarge, TemplateError) as error:
                 problems.append(
                     f"tool {skill.name}: sentence {template.text[:80]!r}: {error}; it is understood when typed, "
                     "not when spoken. Make it simpler or its lists shorter"
                 )
-    before = optional(union([sentence(text.split()) for text in language.polite_before]))
-    after = optional(union([sentence(text.split()) for text in language.polite_after]))
+    before = optional(union([sentence(text.split()) for text in spoken_in.polite_before]))
+    after = optional(union([sentence(text.split()) for text in spoken_in.polite_after]))
     command = sequence([before, spoken, after])
     wakes = union([sentence(words) for phrase in wake_phrases for words in _tails(spoken_words(phrase))])
     # Also the wake phrase alone: somebody says it and then nothing.
     whole = command if wakes.is_empty else union([sequence([optional(wakes), command]), wakes])
-    return Grammar(whole, language.garbage, strictness), tuple(problems)
+    return Grammar(whole, spoken_in.garbage, strictness), tuple(problems)
 
 
 def with_answers(grammar: Grammar, answers: WordGraph) -> Grammar:
@@ -86,26 +87,26 @@ def with_answers(grammar: Grammar, answers: WordGraph) -> Grammar:
     return replace(grammar, graph=union([grammar.graph, answers]))
 
 
-def completions_graph(skill: Skill, completions: Iterable[Completion]) -> WordGraph:
+def completions_graph(skill: Skill, completions: Iterable[Completion], language: Language) -> WordGraph:
     """What can be said to a question for what is missing; nothing where that is too much to be listened for."""
     try:
-        return union(template_graph(skill, completion.template) for completion in completions)
+        return union(template_graph(skill, completion.template, language) for completion in completions)
     except (GraphTooLarge, TemplateError):
         return EMPTY
 
 
-def words_graph(texts: Sequence[str]) -> WordGraph:
+def words_graph(texts: Sequence[str], language: Language) -> WordGraph:
     """Templates without slots."""
     bare = Skill("", "", (), {}, frozenset(), None)
-    return union(template_graph(bare, template) for template in parsed(texts))
+    return union(template_graph(bare, template, language) for template in parsed(texts))
 
 
-def template_graph(skill: Skill, template: Template) -> WordGraph:
+def template_graph(skill: Skill, template: Template, language: Language) -> WordGraph:
     """The sentences of one template. Parts that cannot be spoken (free text) have none.
 
     Raises GraphTooLarge or TemplateError.
     """
-    return _Compiler(skill).graph(template.parsed.expression)
+    return _Compiler(skill, language).graph(template.parsed.expression)
 
 
 def _tails(words: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -115,13 +116,13 @@ def _tails(words: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 @lru_cache(maxsize=64)
-def number_graph(start: int, stop: int, step: int) -> WordGraph:
-    """All ways to say the numbers of a range. Raises GraphTooLarge for absurd ranges."""
+def number_graph(start: int, stop: int, step: int, code: str = DEFAULT) -> WordGraph:
+    """All ways to say the numbers of a range in a language. Raises GraphTooLarge for absurd ranges."""
     numbers = range(start, stop + 1, step)
     if len(numbers) > MAX_NUMBERS:
         raise GraphTooLarge(f"has a number with {len(numbers)} values; at most {MAX_NUMBERS} can be spoken")
     # Joined in a tree, so that no step works on more than it must.
-    graphs = [union([sentence(form.split()) for form in spell(number)]) for number in numbers]
+    graphs = [union([sentence(form.split()) for form in language(code).spell(number)]) for number in numbers]
     while len(graphs) > 1:
         graphs = [union(graphs[index : index + 64]) for index in range(0, len(graphs), 64)]
     return graphs[0] if graphs else EMPTY
@@ -135,8 +136,9 @@ _SPACE: Final = " "
 class _Compiler:
     """Compiles the templates of one skill."""
 
-    def __init__(self, skill: Skill) -> None:
+    def __init__(self, skill: Skill, language: Language) -> None:
         self._skill = skill
+        self._language = language
 
     def graph(self, expression: Expression) -> WordGraph:
         return _join_pieces(self._pieces(expression))
@@ -145,7 +147,7 @@ class _Compiler:
         """A graph over pieces and SPACE."""
         match expression:
             case TextChunk():
-                return sentence(_tokens(expression.original_text))
+                return sentence(self._tokens(expression.original_text))
             case Permutation(items=items):
                 if len(items) > MAX_PERMUTED:
                     raise GraphTooLarge(f"permutes {len(items)} parts; at most {MAX_PERMUTED} are possible")
@@ -167,20 +169,19 @@ class _Compiler:
             case Words(values):
                 return union(self._pieces(parse_template(value.spoken).expression) for value in values)
             case Numbers(start, stop, step):
-                return _spaced(number_graph(start, stop, step))
+                return _spaced(number_graph(start, stop, step, self._language.code))
             case AnyText():
                 return EMPTY
 
-
-def _tokens(text: str) -> Iterator[str]:
-    for part in re.split(r"([-_/\s]+)", text.lower()):
-        if _BREAK.fullmatch(part):
-            yield _SPACE
-        elif part.isdecimal():
-            for index, word in enumerate(spell_digits(part).split()):
-                yield from (_SPACE, word) if index else (word,)
-        elif piece := _UNSPOKEN.sub("", part):
-            yield piece
+    def _tokens(self, text: str) -> Iterator[str]:
+        for part in re.split(r"([-_/\s]+)", text.lower()):
+            if _BREAK.fullmatch(part):
+                yield _SPACE
+            elif part.isdecimal():
+                for index, word in enumerate(self._language.words(part)):
+                    yield from (_SPACE, word) if index else (word,)
+            elif piece := _UNSPOKEN.sub("", part):
+                yield piece
 
 
 def _spaced(graph: WordGraph) -> WordGraph:

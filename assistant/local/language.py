@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from assistant.errors import ConfigError, ConfigProblem
-from assistant.local.numbers import spell
+from assistant.local.numbers import plain_words, spell, spoken_words
 
 LANGUAGES: Final = Path(__file__).resolve().parents[1] / "languages"
 DEFAULT: Final = "en"
@@ -72,9 +72,16 @@ class Language:
         """One of the brain's own sentences. Raises KeyError for one that the language lacks, which a test looks for."""
         return self.phrases[phrase].format(**places)
 
-    def number(self, value: int) -> str:
-        """A number as it is written in an example of what can be said."""
-        return spell(value)[0] if self.code == DEFAULT else str(value)
+    def spell(self, number: int) -> tuple[str, ...]:
+        """The ways people say a number, the plainest first; digits in a language whose number words only hassil knows.
+
+        Raises ValueError beyond +-999,999.
+        """
+        return spell(number) if self.code == DEFAULT else (str(number),)
+
+    def words(self, text: str) -> list[str]:
+        """``text`` as the grammar has it: lower case, no punctuation, numbers as ``spell`` has them."""
+        return spoken_words(text) if self.code == DEFAULT else plain_words(text)
 
     def listing(self, things: Sequence[str], word: str | None = None) -> str:
         """ "tea, milk and bread"; ``word``: instead of "and"."""

@@ -59,10 +59,14 @@ def spell(number: int) -> tuple[str, ...]:
     return tuple(f"{head}{joint}{tail}" for head in heads for joint in joints for tail in tails)
 
 
+def plain_words(text: str) -> list[str]:
+    """``text`` in lower case, without punctuation."""
+    return _UNSPOKEN.sub(" ", _BREAK.sub(" ", text.lower())).split()
+
+
 def spoken_words(text: str) -> list[str]:
     """``text`` as a person says it: lower case, no punctuation, digits as words."""
-    words = _UNSPOKEN.sub(" ", _BREAK.sub(" ", text.lower())).split()
-    return [part for word in words for part in (spell_digits(word).split() if word.isdecimal() else [word])]
+    return [part for word in plain_words(text) for part in (spell_digits(word).split() if word.isdecimal() else [word])]
 
 
 def spell_digits(digits: str) -> str:

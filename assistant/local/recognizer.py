@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 
 from assistant.errors import HearthError
 from assistant.local.grammar import Grammar
+from assistant.local.means import Means
 from assistant.local.recognizer_wire import HEADER, RATE, Frame, Kind, decode_header, grammar_payload, pack
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ _ANSWER_S: Final = 15.0  # a child that is silent for longer is stuck and gets k
 _START_S: Final = 20.0
 _RESTART_PAUSE_S: Final = 0.2
 _RESTART_PAUSE_MAX_S: Final = 10.0
-_SAVE_MEAN_EVERY_S: Final = 600.0  # spares the SD card; the mean hardly changes
 
 Pronounce = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 """Gives ARPAbet phones for words that the recogniser's dictionary lacks."""
@@ -96,26 +96,31 @@ class Engine(Protocol):
         """Own the engine until cancelled."""
         ...
 
-    def open(self) -> Recognizer: ...
+    def open(self, device: str = "") -> Recognizer:
+        """The recogniser of a new session. ``device``: the microphone that it hears, "" if that is not known."""
+        ...
 
 
 class RecognizerProcess:
     """pocketsphinx in a child process; see ``recognizer_worker``.
 
     pronounce: asked for words that the dictionary lacks.
-    mean_path: file that keeps the cepstral mean (how the microphone and the room sound) over restarts.
+    mean_folder: keeps the cepstral means (how microphones and rooms sound) over restarts.
+    noise_suppression: remove steady noise first.
     command: how to start the child.
     """
 
     def __init__(
-        self, pronounce: Pronounce, mean_path: Path | None = None, command: Sequence[str] = WORKER_COMMAND
+        self,
+        pronounce: Pronounce,
+        mean_folder: Path | None = None,
+        *,
+        noise_suppression: bool = True,
+        command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
         self._pronounce = pronounce
-        self._command = command
-        self._mean_path = mean_path
-        self._mean = _read_mean(mean_path)
-        self._mean_saved_at: float | None = None
-        self._mean_dirty = False
+        self._command = (*command, "--suppress-noise") if noise_suppression else tuple(command)
+        self.means = Means(mean_folder)
         self._child: asyncio.subprocess.Process | None = None
         self._generation = 0
         self._up = asyncio.Event()
@@ -127,8 +132,8 @@ class RecognizerProcess:
         """Process id of the child, for tests and for ``doctor``; None while it is down."""
         return self._child.pid if self._child and self._up.is_set() else None
 
-    def open(self) -> Recognizer:
-        return _Stream(self, next(self._numbers), self._pronounce)
+    def open(self, device: str = "") -> Recognizer:
+        return _Stream(self, next(self._numbers), device, self._pronounce)
 
     async def run(self) -> None:
         """Keep a child running. Cancelling it ends the child; utterances in flight fail."""
@@ -144,7 +149,7 @@ class RecognizerProcess:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _RESTART_PAUSE_MAX_S)
         finally:
-            self._save_mean(force=True)
+            self.means.save()
 
     async def _run_child(self) -> None:
         """Start a child, read its answers until it is gone."""
@@ -184,10 +189,6 @@ class RecognizerProcess:
         """Which child is running, counted from 1; None while there is none."""
         return self._generation if self._up.is_set() else None
 
-    @property
-    def mean(self) -> str | None:
-        return self._mean
-
     async def wait_up(self) -> None:
         """Wait for a child. Raises RecognizerError after 20 s without one."""
         try:
@@ -222,28 +223,6 @@ class RecognizerProcess:
             raise RecognizerError(f"the recogniser failed: {frame.json().get('message')}")
         return frame
 
-    def learn_mean(self, mean: str | None) -> None:
-        """Carry the cepstral mean to the next session and over restarts."""
-        if mean:
-            self._mean = mean
-            self._mean_dirty = True
-            self._save_mean()
-
-    def _save_mean(self, *, force: bool = False) -> None:
-        if self._mean_path is None or self._mean is None or not self._mean_dirty:
-            return
-        now = asyncio.get_running_loop().time()
-        if not force and self._mean_saved_at is not None and now - self._mean_saved_at < _SAVE_MEAN_EVERY_S:
-            return
-        temporary = self._mean_path.with_suffix(".new")
-        try:
-            self._mean_path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(self._mean + "\n", encoding="utf-8")
-            temporary.replace(self._mean_path)
-            self._mean_saved_at, self._mean_dirty = now, False
-        except OSError as error:
-            _log.warning("%s: the cepstral mean cannot be kept: %s", self._mean_path, error.strerror)
-
 
 class _ChildLost(Exception):
     """The child died before it answered."""
@@ -252,9 +231,10 @@ class _ChildLost(Exception):
 class _Stream:
     """The recogniser of one session."""
 
-    def __init__(self, process: RecognizerProcess, number: int, pronounce: Pronounce) -> None:
+    def __init__(self, process: RecognizerProcess, number: int, device: str, pronounce: Pronounce) -> None:
         self._process = process
         self._number = number
+        self._device = device
         self._pronounce = pronounce
         self._grammar: Grammar | None = None
         self._has_grammar = asyncio.Event()
@@ -291,7 +271,7 @@ class _Stream:
                     raise _ChildLost
                 grammar = self._grammar
                 assert grammar is not None
-                self._send(Kind.OPEN, payload=pack({"cmn": self._process.mean}))
+                self._send(Kind.OPEN, payload=pack({"cmn": self._process.means.get(self._device)}))
                 await self._load(grammar)
                 if grammar is self._grammar:  # else it was changed meanwhile: once more
                     self._synced = generation
@@ -340,7 +320,7 @@ class _Stream:
 
     async def transcript(self, future: asyncio.Future[Frame]) -> Transcript:
         result: dict[str, Any] = (await self._process.answer(future)).json()
-        self._process.learn_mean(result.get("cmn"))
+        self._process.means.learn(self._device, result.get("cmn"))
         return Transcript(result["text"], bool(result["rejected"]), result["guess"])
 
     def ended(self, utterance: _Utterance) -> None:
@@ -452,14 +432,3 @@ def _kill(child: asyncio.subprocess.Process) -> None:
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
-
-
-def _read_mean(path: Path | None) -> str | None:
-    """The kept cepstral mean, if the file holds one: numbers separated by commas."""
-    try:
-        text = path.read_text(encoding="utf-8").strip() if path else ""
-        return (
-            text if text and len(text) < 1000 and all(float(part) == float(part) for part in text.split(",")) else None
-        )
-    except (OSError, ValueError):
-        return None

@@ -6,12 +6,17 @@ audio, in which a server could neither send nor hear. It ends when stdin does, s
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
+from assistant.errors import ModelLoadError
+from assistant.local.noise import snr_db, suppressed
 from assistant.local.recognizer_wire import HEADER, Frame, Kind, decode_header, pack
 
 GARBAGE_MARK: Final = "~"
@@ -21,6 +26,19 @@ _BEAMS: Final = {"beam": 1e-64, "wbeam": 1e-48, "pbeam": 1e-64}
 """Wider than the defaults: twice the work (real-time factor 0.07 on one x86 core instead of 0.035), but at 20 dB the
 commands understood rise while the foreign speech that is acted on falls to a quarter."""
 
+_GUESS_BEAMS: Final = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
+"""Among voices in the background the right sentence falls out of narrower beams before it is over."""
+
+_GUESS_MARGIN: Final = -6.0
+"""By how much a sentence must fit better than any words, for each 10 ms of audio (10,000 times the logarithm of their
+probabilities' ratio), to be worth a question. At -6 half of what is said over voices at 15 dB is asked back and right,
+and next to no foreign speech; at 0 a quarter of that is."""
+
+_GUESS_LONGEST: Final = 6 * 32_000  # bytes; no command is longer than six seconds
+
+_NOISY_DB: Final = 25.0
+"""Loud over quiet frames: above it there is no noise to suppress. (10 dB of pink noise under speech measure 15.)"""
+
 _LEAST_AUDIO: Final = 16_000  # bytes, half a second: less than that says nothing about the microphone
 
 _LEAST_GARBAGE_MS: Final = 300
@@ -29,24 +47,38 @@ _LEAST_GARBAGE_MS: Final = 300
 _SPARE_DECODERS: Final = 1  # kept when sessions end: loading takes 70 ms, keeping one 10 MB
 
 
+_GARBAGE_SEARCH: Final = "garbage"
+
+_Arc = tuple[int, int, float] | tuple[int, int, float, str]
+
+
 class Decoder:
     """One pocketsphinx decoder: a grammar, a cepstral mean, one utterance at a time.
 
     The cepstral mean adapts to the microphone and is carried from one utterance to the next. As long as there is none,
     an utterance is only collected, and decoded at its end with its own mean: that takes 100 ms once, where a cold
     decoder would refuse the first two sentences that are said to it.
+
+    Speech that is none of the sentences gets a second look, as a whole: without its noise, where there is some; then
+    against the sentences alone and against the loop of common words alone. What either finds is a guess, to be asked
+    back and never to be acted on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, suppress_noise: bool = False) -> None:
         from pocketsphinx import Decoder as PocketsphinxDecoder
 
         # lm=None: the language model would cost 27 MB and is of no use beside a grammar. bestpath: the lattice makes
         # the last frame take up to 1.5 s and its posterior tells nothing.
         self._decoder = PocketsphinxDecoder(lm=None, bestpath=False, loglevel="FATAL", samprate=16000, **_BEAMS)
         self._warm = False
-        self._audio = bytearray()
+        self._suppress_noise = suppress_noise
+        self._audio = bytearray()  # of the utterance, as it came
         self._active = False
         self._grammars = 0
+        self._spec: Mapping[str, Any] = {}
+        self._garbage: list[str] = []
+        self._guesses = ""  # name of the search without garbage, once it was needed
+        self._garbage_search: tuple[tuple[str, ...], float] | None = None  # what that of nothing but garbage is made of
 
     def open(self, mean: str | None) -> None:
         """Make it as new, with the given cepstral mean."""
@@ -81,6 +113,9 @@ class Decoder:
         if self._grammars:
             self._decoder.remove_search(f"grammar{self._grammars - 1}")
         self._grammars += 1
+        if self._guesses:
+            self._decoder.remove_search(self._guesses)
+        self._spec, self._garbage, self._guesses = spec, garbage, ""
         return []
 
     def begin(self) -> None:
@@ -92,49 +127,27 @@ class Decoder:
     def feed(self, pcm: bytes) -> None:
         if not self._active or not pcm:  # an empty buffer is an IndexError to pocketsphinx
             return
+        self._audio += pcm
         if self._warm:
-            self._decoder.process_raw(pcm)
-        else:
-            self._audio += pcm
+            self._process(pcm)
 
     def finish(self) -> dict[str, Any]:
         """End the utterance; what was heard, and the cepstral mean to carry on with."""
         if not self._active:
             raise RuntimeError("no utterance was begun")
         self._active = False
-        words = (self._end() if self._warm else self._decode_cold()).split()
+        words = (self._end()[0] if self._warm else self._decode_cold()).split()
         rejected = any(word.startswith(GARBAGE_MARK) for word in words)
         if rejected and self._garbage_ms() < _LEAST_GARBAGE_MS:
             words, rejected = [], False
+        guess = self._guess() if rejected and len(self._audio) <= _GUESS_LONGEST else ""
+        self._audio.clear()
         return {
             "text": " ".join(word.removeprefix(GARBAGE_MARK) for word in words),
             "rejected": rejected,
-            "guess": "",
+            "guess": guess,
             "cmn": self._decoder.get_cmn() if self._warm else None,
         }
-
-    def _garbage_ms(self) -> int:
-        """How long the words of the garbage loop last, silence not counted."""
-        segments = self._decoder.seg() or ()
-        frames = sum(s.end_frame - s.start_frame + 1 for s in segments if s.word.startswith(GARBAGE_MARK))
-        return 10 * int(frames)
-
-    def _end(self) -> str:
-        self._decoder.end_utt()
-        hypothesis = self._decoder.hyp()
-        return str(hypothesis.hypstr) if hypothesis and hypothesis.hypstr else ""
-
-    def _decode_cold(self) -> str:
-        if len(self._audio) < _LEAST_AUDIO:
-            self._audio.clear()
-            return ""
-        self._decoder.start_utt()
-        self._decoder.process_raw(bytes(self._audio), full_utt=True)
-        heard = self._end()
-        self._audio.clear()
-        self._decoder.set_cmn(self._decoder.get_cmn(True))
-        self._warm = True
-        return heard
 
     def abandon(self) -> None:
         """Drop the utterance, if there is one."""
@@ -143,16 +156,107 @@ class Decoder:
         self._active = False
         self._audio.clear()
 
+    def _process(self, pcm: bytes, *, whole: bool = False) -> None:
+        if pcm:
+            self._decoder.process_raw(pcm, full_utt=whole)
 
-def _transitions(
-    spec: Mapping[str, Any], garbage: list[str]
-) -> list[tuple[int, int, float] | tuple[int, int, float, str]]:
+    def _garbage_ms(self) -> int:
+        """How long the words of the garbage loop last, silence not counted."""
+        segments = self._decoder.seg() or ()
+        frames = sum(s.end_frame - s.start_frame + 1 for s in segments if s.word.startswith(GARBAGE_MARK))
+        return 10 * int(frames)
+
+    def _end(self) -> tuple[str, float]:
+        """The words, and the logarithm of their probability."""
+        self._decoder.end_utt()
+        hypothesis = self._decoder.hyp()
+        if not hypothesis or not hypothesis.hypstr or hypothesis.score <= 0:
+            return "", -math.inf
+        return str(hypothesis.hypstr), math.log(hypothesis.score)
+
+    def _decode_cold(self) -> str:
+        if len(self._audio) < _LEAST_AUDIO:
+            return ""
+        heard, _ = self._decode_whole(bytes(self._audio))
+        self._decoder.set_cmn(self._decoder.get_cmn(True))
+        self._warm = True
+        return heard
+
+    def _decode_whole(self, pcm: bytes) -> tuple[str, float]:
+        """A whole utterance with its own cepstral mean."""
+        self._decoder.start_utt()
+        self._process(pcm, whole=True)
+        return self._end()
+
+    # -- what was it, if it was anything? ----------------------------------------------------------------------------
+
+    def _guess(self) -> str:
+        """The sentence that the rejected utterance probably is, or nothing."""
+        mean = self._decoder.get_cmn()
+        audio = bytes(self._audio)
+        try:
+            return self._without_noise(audio) or self._against_any_words(audio)
+        finally:
+            self._decoder.reinit_feat()
+            self._decoder.set_cmn(mean)
+            self._decoder.activate_search(f"grammar{self._grammars - 1}")
+
+    def _without_noise(self, audio: bytes) -> str:
+        """The sentence that is heard once the noise is suppressed."""
+        if not self._suppress_noise or snr_db(audio) > _NOISY_DB:
+            return ""
+        try:
+            cleaned = suppressed(audio)
+        except ModelLoadError as error:
+            print(error, file=sys.stderr)
+            self._suppress_noise = False
+            return ""
+        self._decoder.reinit_feat()
+        heard, _ = self._decode_whole(cleaned)
+        return "" if GARBAGE_MARK in heard else heard
+
+    def _against_any_words(self, audio: bytes) -> str:
+        """The sentence that fits best, if it fits so much better than any words that we may ask."""
+        self._add_guesses()
+        scores = {}
+        for name in (self._guesses, _GARBAGE_SEARCH):
+            self._decoder.reinit_feat()
+            self._decoder.activate_search(name)
+            scores[name] = self._decode_whole(audio)
+        (guess, fit), (_, any_words) = scores.values()
+        margin = (any_words - fit) * 10_000 / (len(audio) / 320)
+        return guess if guess and margin <= _GUESS_MARGIN else ""
+
+    def _add_guesses(self) -> None:
+        """The searches for it are built when they are first needed: most sessions never do."""
+        if self._guesses:
+            return
+        self._guesses = f"guess{self._grammars - 1}"
+        with self._beams(_GUESS_BEAMS):
+            self._add_search(self._guesses, _transitions(self._spec, []))
+        if self._garbage_search != (loop := (tuple(self._garbage), self._spec["strictness"])):
+            nothing = {**self._spec, "arcs": [], "finals": []}
+            self._add_search(_GARBAGE_SEARCH, _transitions(nothing, self._garbage))
+            self._garbage_search = loop
+
+    def _add_search(self, name: str, transitions: list[_Arc]) -> None:
+        self._decoder.add_fsg(name, self._decoder.create_fsg(name, 0, self._spec["states"], transitions))
+
+    @contextmanager
+    def _beams(self, beams: Mapping[str, float]) -> Iterator[None]:
+        """A search keeps the beams that are set when it is added."""
+        for name, value in beams.items():
+            self._decoder.config[name] = value
+        yield
+        for name, value in _BEAMS.items():
+            self._decoder.config[name] = value
+
+
+def _transitions(spec: Mapping[str, Any], garbage: list[str]) -> list[_Arc]:
     """The graph from state 0 to a single final state, and the garbage loop beside it."""
     final = spec["states"]
     loop = final + 1
-    arcs: list[tuple[int, int, float] | tuple[int, int, float, str]] = [
-        (source, target, 1.0, word) for source, target, word in spec["arcs"]
-    ]
+    arcs: list[_Arc] = [(source, target, 1.0, word) for source, target, word in spec["arcs"]]
     arcs += [(state, final, 1.0) for state in spec["finals"]]
     if garbage:
         probability = spec["strictness"]
@@ -165,18 +269,22 @@ def _transitions(
 class Worker:
     """Answers frames, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, suppress_noise: bool = False) -> None:
+        self._suppress_noise = suppress_noise
         self._streams: dict[int, Decoder] = {}
         self._spare: list[Decoder] = []
 
     def prepare(self) -> None:
         """Load a decoder before anybody asks for one."""
-        self._spare.append(Decoder())
+        self._spare.append(self._new_decoder())
+
+    def _new_decoder(self) -> Decoder:
+        return Decoder(suppress_noise=self._suppress_noise)
 
     def handle(self, frame: Frame) -> Frame | None:
         match frame.kind:
             case Kind.OPEN:
-                decoder = self._streams.get(frame.stream) or (self._spare.pop() if self._spare else Decoder())
+                decoder = self._streams.get(frame.stream) or (self._spare.pop() if self._spare else self._new_decoder())
                 decoder.open(frame.json().get("cmn"))
                 self._streams[frame.stream] = decoder
             case Kind.GRAMMAR:
@@ -205,7 +313,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole process group; the server ends us
     frames_out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not land among the frames
-    worker = Worker()
+    parser = argparse.ArgumentParser(prog="python -m assistant.local.recognizer_worker")
+    parser.add_argument("--suppress-noise", action="store_true")
+    worker = Worker(suppress_noise=parser.parse_args().suppress_noise)
     worker.prepare()
     while (frame := _read(sys.stdin.buffer)) is not None:
         try:

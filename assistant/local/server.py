@@ -34,11 +34,11 @@ from websockets.typing import Subprotocol
 
 from assistant.errors import ConnectError
 from assistant.local.dialects import wire
+from assistant.local.engines import SttSettings, make_engine
 from assistant.local.faults import Fault, Faults
 from assistant.local.grammar import DEFAULT_STRICTNESS
 from assistant.local.language import language
 from assistant.local.pronounce import arpabet
-from assistant.local.engines import SttSettings, make_engine
 from assistant.local.recognizer import Engine
 from assistant.local.response import Pacing
 from assistant.local.session import Session, SessionOptions
@@ -137,7 +137,14 @@ async def _listen(
             assert connection.request is not None
             query = _query(urlsplit(connection.request.path))
             model = query.get("model") or query.get("deployment")
-            await Session(connection, engine.open(query.get("device", "")), voice, options, model, wire(_dialect(connection.request))).run()
+            await Session(
+                connection,
+                engine.open(query.get("device", "")),
+                voice,
+                options,
+                model,
+                wire(_dialect(connection.request)),
+            ).run()
         finally:
             sessions.discard(connection)
 

@@ -318,7 +318,7 @@ def _example(expression: Expression, skill: Skill, language: Language) -> str:
             case Words(values):
                 return _example(parse_template(values[0].spoken).expression, skill, language)
             case Numbers(start, stop):
-                return language.number(min(max(5, start), stop))
+                return language.spell(min(max(5, start), stop))[0]
             case AnyText():
                 return language.say("something", slot=expression.slot_name.replace("_", " "))
     if isinstance(expression, Alternative):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.local.grammar import compile_grammar, number_graph, spoken_words, template_graph
+from assistant.local.language import english
 from assistant.local.numbers import spell
 from assistant.local.skills import read_tools
 from assistant.local.understanding import NothingSaid, NotUnderstood, ToolWanted, Understanding
@@ -23,7 +24,7 @@ def sentences_of(template: str, **properties: object) -> set[str]:
     spec = tool("t", dict(properties), [template], required=[])
     skills = read_tools([spec])
     assert skills.problems == ()
-    return set(template_graph(skills.skills[0], skills.skills[0].templates[0]).sentences())
+    return set(template_graph(skills.skills[0], skills.skills[0].templates[0], english()).sentences())
 
 
 @st.composite

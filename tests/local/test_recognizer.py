@@ -48,9 +48,9 @@ async def pronounce(words: Sequence[str]) -> Mapping[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def engine(mean: Path | None = None, *, fickle: str | None = None) -> AsyncIterator[RecognizerProcess]:
+async def engine(means: Path | None = None, *, fickle: str | None = None) -> AsyncIterator[RecognizerProcess]:
     command = (sys.executable, str(Path(__file__).with_name("fickle_worker.py")), fickle) if fickle else None
-    process = RecognizerProcess(pronounce, mean, command) if command else RecognizerProcess(pronounce, mean)
+    process = RecognizerProcess(pronounce, means, **({"command": command} if command else {}))
     task = asyncio.create_task(process.run())
     try:
         yield process
@@ -96,10 +96,10 @@ def test_known_sentences_are_heard_and_foreign_ones_rejected() -> None:
 
 
 def test_the_first_utterance_on_a_cold_microphone_is_understood_and_teaches_the_mean(tmp_path: Path) -> None:
-    mean = tmp_path / "local" / "mean.txt"
+    mean = tmp_path / "local" / "default.txt"
 
     async def main() -> Transcript:
-        async with engine(mean) as process:
+        async with engine(mean.parent) as process:
             return await hear(await opened(process), KNOWN[1])
 
     assert asyncio.run(main()) == Transcript(KNOWN[1], rejected=False)
