@@ -25,7 +25,7 @@ from typing import Annotated, Any, Final
 from assistant.errors import ToolError
 from assistant.plugin import Field, Tier
 from assistant.plugin.decorator import tool, tool_options
-from assistant.tools.tool import Tool, build_tool
+from assistant.tools.tool import CONSENT, Tool, build_tool
 
 CONFIRM: Final = "confirm_action"
 ENTER_PIN: Final = "enter_pin"
@@ -76,7 +76,7 @@ def _enter_pin(
 def _build(function: Callable[..., Any]) -> Tool:
     options = tool_options(function)
     assert options is not None
-    return build_tool(function, options, plugin="consent", file="consent.py", method=False)
+    return build_tool(function, options, plugin=CONSENT, file="consent.py", method=False)
 
 
 CONSENT_TOOLS: Final[Mapping[str, Tool]] = {

@@ -282,6 +282,7 @@ def test_offline_extras_go_only_to_the_embedded_server() -> None:
             "sentences": ["dim {room} to {level}"],
             "lists": {"room": {"kitchen": "[the] kitchen"}},
             "reply": "{room} is at {level}, {result}.",
+            "topic": "demo",
         },
     }
     assert spec.name == "dim"
