@@ -146,9 +146,13 @@ class Controls:
         """The names of all tools."""
         return sorted(self._tools.tools)
 
-    async def call_tool(self, name: str, arguments: str, *, by_owner: bool) -> ToolOutcome:
-        """Run a tool of the house with arguments in JSON; see :meth:`ToolRunner.call` for ``by_owner``."""
-        return await self._runner.call(name, arguments, by_owner=by_owner)
+    def tool_list(self) -> list[dict[str, Any]]:
+        """All tools with their descriptions, parameters and tiers."""
+        return self._tools.catalogue()
+
+    async def call_tool(self, name: str, arguments: str, *, by_owner: bool, caller: str = "") -> ToolOutcome:
+        """Run a tool of the house with arguments in JSON; see :meth:`ToolRunner.call` for the rest."""
+        return await self._runner.call(name, arguments, by_owner=by_owner, caller=caller)
 
     async def reload_plugins(self, name: str | None = None) -> list[str]:
         """Load one plugin's file again, or all that have changed; a line for each."""

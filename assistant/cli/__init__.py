@@ -93,7 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_wake(commands)
 
-    serve = _command(commands, "serve", "run the embedded realtime server alone")
+    serve = _command(commands, "serve", "run the embedded realtime server alone, or lend the tools to MCP clients")
+    serve.add_argument("--mcp", action="store_true", help="lend the tools, over standard input and output")
+    serve.add_argument("--mcp-http", metavar="HOST:PORT", help="lend them over HTTP on this machine instead")
+    serve.add_argument(
+        "--mcp-token-file", type=Path, metavar="FILE", help="what HTTP clients must show (default: $HEARTH_MCP_TOKEN)"
+    )
     serve.add_argument("--host", help="address to listen on (default: local.host of the config)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 = any free one (default: local.port)")
     serve.add_argument("--realtime", action="store_true", help="send answers no faster than they are played")

@@ -15,9 +15,14 @@ from assistant.errors import EXIT_OK
 from assistant.local.faults import parse_fault
 from assistant.local.process import KEY_VARIABLE, READY_PREFIX
 from assistant.local.server import LocalServerSettings, serve
+from assistant.local.voices import VoiceSettings
 
 
 def main(options: argparse.Namespace) -> int:
+    if options.mcp or options.mcp_http:
+        from assistant.cli import serve_mcp  # needs an extra, and is no part of the realtime server
+
+        return serve_mcp.main(options)
     config = load_config(options, log_level=options.log_level)
     run_async(_serve(_settings(config, options), until_eof=options.until_eof))
     return EXIT_OK
@@ -32,6 +37,7 @@ def _settings(config: Config, options: argparse.Namespace) -> LocalServerSetting
         language=config.language,
         voice=local.voice,
         speed=local.speed_wpm,
+        tts=VoiceSettings(local.tts.engine, local.tts.uri, local.tts.model, local.tts.voice),
         strictness=local.strictness,
         wake_phrases=wiring.wake_phrases(config),
         state_folder=config.state_folder / "local",

@@ -93,9 +93,9 @@ def _show_log(file: Path, last: int, *, as_json: bool) -> int:
             say(json.dumps(asdict(call), ensure_ascii=False))
             continue
         at = datetime.fromtimestamp(call.at).astimezone().isoformat(" ", "seconds")
-        turn = f"turn {call.turn}" if call.turn else "by hand"
+        turn = f"turn {call.turn}" if call.turn else "by hand" if not call.caller else "lent"
         details = f"{at}  {turn:<8}  {call.tool:<20} {call.tier:<8} {call.status:<9} {call.duration_ms:8.1f} ms"
-        say(f"{details}  {call.arguments}" if call.arguments else details)
+        say("  ".join(filter(None, [details, call.caller, call.arguments])))
     return EXIT_OK
 
 

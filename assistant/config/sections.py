@@ -256,6 +256,9 @@ class Tools(Block):
         default_factory=dict, description="What a tool needs before it runs, by its name or a pattern; only stricter"
     )
     pin_file: FilePath | None = Field(default=None, description="File with the PIN for tools of tier pin; null = none")
+    lend: Annotated[tuple[str, ...], AsTuple] = Field(
+        default=(), description="Tools of tier confirm that MCP clients may call all the same, by name or pattern"
+    )
     watch: Switch = Field(default=False, description="Load plugins again when their files change")
     log_arguments: Switch = Field(default=False, description="Keep what tools were called with in the audit log")
 

@@ -28,6 +28,9 @@ MAX_CLIENTS: Final = 32
 MAX_WAITING: Final = 2000
 """Events that may wait for a slow reader. One that falls further behind is let go."""
 
+CALLER_LIMIT: Final = 60
+"""Characters of a caller's name in the audit log."""
+
 Answer: TypeAlias = Mapping[str, Any]
 
 
@@ -98,6 +101,7 @@ class ControlServer:
             "ask": self._ask,
             "say": self._say,
             "volume": self._volume,
+            "tools": self._tools,
             "call": self._call,
             "reload": self._reload,
         }
@@ -185,10 +189,14 @@ class ControlServer:
         self._controls.set_volume(_field(request, "percent", int))
         return {}
 
+    async def _tools(self, request: Mapping[str, Any]) -> Answer:
+        return {"tools": self._controls.tool_list()}
+
     async def _call(self, request: Mapping[str, Any]) -> Answer:
         arguments = _field(request, "arguments", str) if "arguments" in request else "{}"
+        caller = _field(request, "caller", str)[:CALLER_LIMIT] if "caller" in request else ""
         outcome = await self._controls.call_tool(
-            _field(request, "tool", str), arguments, by_owner=request.get("yes") is True
+            _field(request, "tool", str), arguments, by_owner=request.get("yes") is True, caller=caller
         )
         return {"status": outcome.status, "output": outcome.output, "known": self._controls.tools}
 

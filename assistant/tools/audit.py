@@ -26,7 +26,10 @@ _log = logging.getLogger("hearth.tools")
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call. ``at``: seconds since the epoch, at its end. ``turn``: 0 if it came from a command."""
+    """One call. ``at``: seconds since the epoch, at its end. ``turn``: 0 if it came from a command.
+
+    caller: who called, if it was another program.
+    """
 
     at: float
     turn: int
@@ -36,6 +39,7 @@ class CallRecord:
     status: str
     duration_ms: float
     arguments: str | None = None
+    caller: str = ""
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(CallRecord))
@@ -105,8 +109,13 @@ def read_calls(path: Path, last: int) -> list[CallRecord]:
 
 def _read(path: Path, last: int) -> Iterator[CallRecord]:
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        for row in db.execute(f"SELECT {', '.join(_COLUMNS)} FROM call ORDER BY id DESC LIMIT ?", (last,)):
-            yield CallRecord(*row)
+        columns = [name for name in _COLUMNS if name in _columns_of(db)]
+        for row in db.execute(f"SELECT {', '.join(columns)} FROM call ORDER BY id DESC LIMIT ?", (last,)):
+            yield CallRecord(**dict(zip(columns, row, strict=True)))
+
+
+def _columns_of(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(call)")}
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -118,8 +127,10 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(
             "CREATE TABLE IF NOT EXISTS call (id INTEGER PRIMARY KEY, at REAL, turn INTEGER, tool TEXT, plugin TEXT, "
-            "tier TEXT, status TEXT, duration_ms REAL, arguments TEXT)"
+            "tier TEXT, status TEXT, duration_ms REAL, arguments TEXT, caller TEXT NOT NULL DEFAULT '')"
         )
+        if "caller" not in _columns_of(db):  # a file of an older version
+            db.execute("ALTER TABLE call ADD COLUMN caller TEXT NOT NULL DEFAULT ''")
     except BaseException:
         db.close()
         raise

@@ -261,6 +261,10 @@ class ToolRegistry:
             tools += [tool for name, tool in CONSENT_TOOLS.items() if name != ENTER_PIN or "pin" in tiers]
         return [tool.spec(offline, self._entities(tool)) for tool in tools]
 
+    def catalogue(self) -> list[dict[str, Any]]:
+        """The tools for other programs, each with ``name``, ``description``, ``parameters`` and ``tier``."""
+        return [{**tool.spec(False, self._entities(tool)), "tier": self.tier(tool)} for tool in self.tools.values()]
+
     def _entities(self, tool: Tool) -> Entities | None:
         entry = self._entries.get(tool.plugin)
         return entry.context.entity_lists if entry and entry.context else None

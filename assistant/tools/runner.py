@@ -72,6 +72,7 @@ class _Call:
     tool: Tool | None = None
     tier: Tier = "safe"
     arguments: str | None = None
+    caller: str = ""
 
 
 class ToolRunner:
@@ -119,18 +120,21 @@ class ToolRunner:
         """Async calls that were left behind and still run."""
         return len(self._left_behind)
 
-    async def call(self, name: str, arguments_json: str, *, turn: int = 0, by_owner: bool = False) -> ToolOutcome:
+    async def call(
+        self, name: str, arguments_json: str, *, turn: int = 0, by_owner: bool = False, caller: str = ""
+    ) -> ToolOutcome:
         """Call a tool with arguments as the model wrote them; empty means none.
 
         turn: the turn of the conversation. A tool that needs the user's consent runs in a later turn than the one
             in which it was called; in turn 0, which is no turn, it never runs.
         by_owner: the owner of the machine has typed the call: nobody is asked. Tools of tier deny are not run.
+        caller: who calls, if it is another program; for the audit log.
 
         Never raises but CancelledError: cancelling cancels an async tool, and leaves a blocking one to finish on
         its thread with nobody listening.
         """
         began = self._clock.monotonic()
-        call = _Call()
+        call = _Call(caller=caller)
         status: Status = "crashed"
         try:
             output, status = await self._call(call, name, arguments_json, turn, by_owner)
@@ -154,7 +158,15 @@ class ToolRunner:
             names = (tool.name, tool.plugin) if tool else (name[:100], "")
             self._audit.write(
                 CallRecord(
-                    self._clock.now().timestamp(), turn, *names, call.tier, status, round(duration * 1000, 1), arguments
+                    at=self._clock.now().timestamp(),
+                    turn=turn,
+                    tool=names[0],
+                    plugin=names[1],
+                    tier=call.tier,
+                    status=status,
+                    duration_ms=round(duration * 1000, 1),
+                    arguments=arguments,
+                    caller=call.caller,
                 )
             )
         return duration

@@ -22,7 +22,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any, Final
@@ -30,6 +29,7 @@ from typing import Any, Final
 import anyio
 import httpx2
 import mcp_types
+from measuring import MESSAGE_LIMIT, TOO_LONG, Gone, MeasuredTransport, Meter
 from vetting import vet
 
 from mcp.client.client import Client
@@ -37,16 +37,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 
-MESSAGE_LIMIT: Final = 4_000_000
-"""Bytes of one message."""
-
 RESULT_LIMIT: Final = 100_000
 """Characters of a result that reach the plugin; the daemon cuts further."""
 
 MEMORY_LIMIT: Final = 1_000_000_000
-FLOOD_MESSAGES, FLOOD_BYTES, FLOOD_WINDOW_S = 1000, 20_000_000, 5.0
-"""More than this in the window is a flood."""
-
 GARBAGE_LINES: Final = 50
 """Lines on a server's standard output that are no messages; some servers print a greeting there."""
 
@@ -56,27 +50,6 @@ LOOK_AGAIN_S: Final = 60.0
 
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
-
-
-class Gone(Exception):
-    """The connection is over; the message says why, for the owner."""
-
-
-class Meter:
-    """Ends the connection with a server that floods."""
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._messages = self._bytes = 0
-
-    def count(self, size: int, messages: int = 1) -> None:
-        now = time.monotonic()
-        if now - self._since > FLOOD_WINDOW_S:
-            self._since, self._messages, self._bytes = now, 0, 0
-        self._messages += messages
-        self._bytes += size
-        if self._messages > FLOOD_MESSAGES or self._bytes > FLOOD_BYTES:
-            raise Gone("it sends more than anybody asked for")
 
 
 class Worker:
@@ -211,7 +184,7 @@ class Worker:
         token = self._settings.get("token")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx2.Timeout(30.0, read=300.0)
-        transport = _Measured(self._meter)
+        transport = MeasuredTransport(self._meter, self._end)
         async with (
             httpx2.AsyncClient(headers=headers, timeout=timeout, transport=transport, trust_env=False) as client,
             streamable_http_client(self._settings["url"], http_client=client) as streams,
@@ -267,7 +240,7 @@ class Worker:
                     await incoming.send(SessionMessage(message))
                 self._ended = True
         except ValueError:
-            self._end(f"it sent a message of more than {MESSAGE_LIMIT // 1_000_000} MB")
+            self._end(TOO_LONG)
         except Gone as gone:
             self._end(str(gone))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -288,41 +261,6 @@ class Worker:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 process.stdin.write(text.encode() + b"\n")
                 await process.stdin.drain()
-
-
-class _Measured(httpx2.AsyncHTTPTransport):
-    """HTTP whose answers are counted."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__()
-        self._meter = meter
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
-        endless = response.headers.get("content-type", "").startswith("text/event-stream")
-        response.stream = _MeasuredStream(response.stream, self._meter, endless=endless)
-        return response
-
-
-class _MeasuredStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: Any, meter: Meter, *, endless: bool) -> None:
-        self._inner = inner
-        self._meter = meter
-        self._left = None if endless else MESSAGE_LIMIT
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            try:
-                self._meter.count(len(chunk), messages=0)
-            except Gone as gone:
-                raise httpx2.ReadError(str(gone)) from None
-            if self._left is not None and (left := self._left - len(chunk)) < 0:
-                raise httpx2.ReadError("the answer is too long")
-            self._left = None if self._left is None else left
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 def _die_with_parent() -> None:
@@ -360,6 +298,8 @@ def _reason(error: BaseException, start_limit_s: float) -> str:
             return "its command may not be run"
         case httpx2.TransportError():
             return "it cannot be reached"
+        case MCPError() if error.error.code == mcp_types.PARSE_ERROR:
+            return "what it answers is not MCP"
         case MCPError():
             return f"it answered with error {error.error.code}"
         case _:
