@@ -6,7 +6,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench clean
+.PHONY: help setup demo run test lint bench simulate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: setup ## Check style and types
 
 bench: setup ## Measure: wake words, latency, memory, start-up
 	@$(BIN)/python -m bench $(ARGS)
+
+simulate: setup ## Play a week in a simulated house: make simulate DAYS=7 SEED=1
+	@$(BIN)/python -m tests.simulation --days $(or $(DAYS),7) --seed $(or $(SEED),1) $(ARGS)
 
 clean: ## Remove what was built; keeps the virtual environment
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -25,6 +25,7 @@ from assistant.audio.ports import Microphone, Speaker
 from assistant.config import Config
 from assistant.control import server as control_server
 from assistant.control import socket_path
+from assistant.controls import Controls
 from assistant.core import events as ev
 from assistant.core.backoff import retry_delay
 from assistant.core.liveness import Liveness
@@ -80,6 +81,16 @@ class Daemon:
         self._death: BaseException | None = None
         self._recording_end: int | None = None  # where a recording and the silence after it end, once that is known
         self._heard_all = asyncio.Event()
+
+    @property
+    def controls(self) -> Controls:
+        """What may be asked of it while it runs."""
+        return self._assistant.controls
+
+    @property
+    def sent_bytes(self) -> int:
+        """PCM bytes of the microphone that have left so far."""
+        return self._assistant.hearing.uplink.sent_bytes
 
     def stop(self) -> None:
         """End in order: the turn without a sound, the session with a goodbye, then everything else."""
