@@ -7,11 +7,24 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from assistant.config.base import Block
-from assistant.config.values import AsTuple, EndpointUrl, EnvName, FilePath, SocketUrl
+from assistant.config.values import AsTuple, EndpointUrl, EnvName, FilePath, SocketUrl, WyomingUri
 
 Provider: TypeAlias = Literal["local", "openai", "azure", "azure_preview", "voice_live", "custom"]
 
 _Credential: TypeAlias = Literal["default", "managed_identity", "workload_identity", "environment", "cli"]
+
+
+class LocalVoice(Block):
+    """What speaks for the embedded server."""
+
+    engine: Literal["espeak", "pico", "piper", "wyoming"] = Field(
+        default="espeak", description="What speaks; espeak-ng also speaks when another one fails"
+    )
+    uri: WyomingUri | None = Field(default=None, description="Address of the server (engine: wyoming)")
+    model: FilePath | None = Field(default=None, description="Voice file (engine: piper)")
+    voice: str | None = Field(
+        default=None, min_length=1, description="Name of the voice (engines pico and wyoming); null = by language"
+    )
 
 
 class LocalServer(Block):
@@ -23,7 +36,8 @@ class LocalServer(Block):
         default=None, description="A server that already runs; null = start one with the daemon"
     )
     voice: str = Field(default="en-us", min_length=1, description="espeak-ng voice of the answers")
-    speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of the answers")
+    speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of that voice")
+    tts: LocalVoice = Field(default_factory=LocalVoice, description="What speaks, if not espeak-ng")
     strictness: float = Field(
         default=1e-10, gt=0, le=1, description="Weight of 'none of the known sentences'; more = stricter"
     )

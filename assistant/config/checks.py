@@ -19,6 +19,10 @@ def find_problems(settings: Settings) -> Iterator[Finding]:
     for provider in providers_in_use(settings):
         yield from resolve(settings, provider)[1]
     yield from foreign_settings(settings)
+    tts = settings.local.tts
+    for engine, key in (("wyoming", "uri"), ("piper", "model")):
+        if tts.engine == engine and getattr(tts, key) is None:
+            yield ("local", "tts", key), f"engine {engine} needs it"
     yield from _hearing(settings)
     if settings.audio.output.device == STDIN:
         yield ("audio", "output", "device"), "'-' is standard input: a speaker needs wav:PATH"

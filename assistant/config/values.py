@@ -104,6 +104,19 @@ def _url(schemes: tuple[str, ...]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _wyoming_uri(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value)
+        right = bool(parts.hostname and parts.port) if parts.scheme == "tcp" else parts.scheme == "unix" and parts.path
+    except ValueError:
+        right = False
+    if not right:
+        raise problem("expected tcp://HOST:PORT or unix:///PATH")
+    return value
+
+
 FilePath = Annotated[Path, BeforeValidator(_path)]
 """A path, relative to the config file; ``~`` is the home folder."""
 
@@ -119,6 +132,9 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 MaxTokens = Annotated[int | Literal["inf"], BeforeValidator(_tokens)]
 EnvName = Annotated[str, BeforeValidator(_env_name)]
 SocketUrl = Annotated[str, _url(("wss", "ws"))]
+WyomingUri = Annotated[str, BeforeValidator(_wyoming_uri)]
+"""``tcp://HOST:PORT`` or ``unix:///PATH``."""
+
 EndpointUrl = Annotated[str, _url(("https", "wss", "http", "ws"))]
 AsTuple = BeforeValidator(_list)
 """Lists become tuples, so that settings are frozen all the way down."""

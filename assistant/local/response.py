@@ -47,8 +47,8 @@ class ResponseError(Exception):
 class Speech(Protocol):
     """Text to speech, shared by all sessions, one sentence at a time."""
 
-    async def sentence(self, text: str, voice: str, speed_factor: float) -> Sequence[bytes]:
-        """The sentence as chunks of at most 100 ms: 24 kHz, 16 bit, mono."""
+    def sentence(self, text: str, voice: str, speed_factor: float) -> AsyncGenerator[bytes, None]:
+        """The sentence as it is made, in chunks of at most 100 ms: 24 kHz, 16 bit, mono."""
         ...
 
 
@@ -196,28 +196,34 @@ class Response:
 
     async def _speak(self, text: str, part: Part, place: dict[str, Any]) -> bool:
         """Send audio and transcript, sentence by sentence; False when the limit of tokens was met."""
-        setting, emit = self._setting, self._setting.emit
+        setting = self._setting
         limit = setting.config.max_output_tokens
         room_ms = None if limit is None else limit * MS_PER_AUDIO_TOKEN
         for sentence in split_sentences(text):
-            chunks = await setting.speech.sentence(sentence, setting.config.voice, setting.config.speed)
             delta = f" {sentence}" if part.text else sentence
             if not part.cut:
                 part.text = (part.text or "") + delta
-            emit("response.output_audio_transcript.delta", **place, content_index=0, delta=delta)
-            for chunk in chunks:
-                if room_ms is not None:
-                    chunk = chunk[: max(0, room_ms - self._sent_ms) * BYTES_PER_MS]
-                    if not chunk:
-                        return False
-                part.extend(chunk)
-                self._sent_ms += len(chunk) // BYTES_PER_MS
-                self._send_audio(self._encoder.encode(chunk), place)
-                await setting.room()
-                if setting.pacing == "realtime":
-                    ahead = self._speaks_since + self._sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
-                    await asyncio.sleep(max(0.0, ahead))
+            setting.emit("response.output_audio_transcript.delta", **place, content_index=0, delta=delta)
+            async with aclosing(
+                setting.speech.sentence(sentence, setting.config.voice, setting.config.speed)
+            ) as chunks:
+                async for chunk in chunks:
+                    if room_ms is not None:
+                        chunk = chunk[: max(0, room_ms - self._sent_ms) * BYTES_PER_MS]
+                        if not chunk:
+                            return False
+                    part.extend(chunk)
+                    self._sent_ms += len(chunk) // BYTES_PER_MS
+                    self._send_audio(self._encoder.encode(chunk), place)
+                    await self._keep_pace()
         return True
+
+    async def _keep_pace(self) -> None:
+        """Wait for a client that reads slowly, or for one that wants no more than it plays."""
+        await self._setting.room()
+        if self._setting.pacing == "realtime":
+            ahead = self._speaks_since + self._sent_ms / 1000 - _LEAD_S - asyncio.get_running_loop().time()
+            await asyncio.sleep(max(0.0, ahead))
 
     def _send_audio(self, data: bytes, place: dict[str, Any]) -> None:
         if data:

@@ -19,9 +19,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -38,11 +36,11 @@ from assistant.local.engines import SttSettings, make_engine
 from assistant.local.faults import Fault, Faults
 from assistant.local.grammar import DEFAULT_STRICTNESS
 from assistant.local.language import language
-from assistant.local.pronounce import arpabet
 from assistant.local.recognizer import Engine
 from assistant.local.response import Pacing
 from assistant.local.session import Session, SessionOptions
-from assistant.local.voice import DEFAULT_SPEED, DEFAULT_VOICE, Voice, has_voice, ipa
+from assistant.local.voice import DEFAULT_SPEED, DEFAULT_VOICE
+from assistant.local.voices import EspeakVoices, Voices, VoiceSettings, open_voices
 from assistant.realtime.dialects import Dialect
 
 _log = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ class LocalServerSettings:
     port: 0 takes a free one, which ``ready`` is told.
     key: what clients must show; None lets everybody in who can reach the address.
     voice, speed: of espeak-ng, words per minute.
-    stt: what hears; see ``engines``.
+    stt: what hears; see ``engines``. tts: what speaks; see ``voices``.
     strictness: see ``grammar``; wake_phrases: what may stand before a command, such as "hey jarvis".
     state_folder: keeps how the microphone sounds from one run to the next; None keeps nothing.
     session_limit_s: a session is closed with ``session_expired`` after this.
@@ -81,7 +79,8 @@ class LocalServerSettings:
     port: int = 0
     key: str | None = field(default=None, repr=False)
     language: str = "en"
-    stt: SttSettings = SttSettings()
+    stt: SttSettings = field(default_factory=SttSettings)
+    tts: VoiceSettings = field(default_factory=VoiceSettings)
     voice: str = DEFAULT_VOICE
     speed: int = DEFAULT_SPEED
     strictness: float = DEFAULT_STRICTNESS
@@ -97,16 +96,20 @@ class LocalServerSettings:
 async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) -> None:
     """Serve until cancelled; then sockets are closed with 1001 and the recogniser child is ended.
 
-    Raises ConfigError (unknown voice), ModelLoadError (espeak-ng missing) or ConnectError (address in use).
+    Raises ConfigError (unknown voice), ModelLoadError (a package or a model is missing) or ConnectError (address in
+    use).
     """
     means = settings.state_folder / "means" if settings.state_folder is not None else None
-    with SharedVoice(settings.voice, settings.speed) as voice:
-        engine = await make_engine(settings.stt, language(settings.language), voice.pronounce, means)
+    with EspeakVoices(settings.voice, settings.speed) as espeak:
+        engine = await make_engine(settings.stt, language(settings.language), espeak.pronounce, means)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with (
+                open_voices(settings.tts, espeak, settings.voice, settings.language) as voices,
+                asyncio.TaskGroup() as tasks,
+            ):
                 running = tasks.create_task(engine.run())
                 try:
-                    await _listen(settings, engine, voice, ready)
+                    await _listen(settings, engine, voices, ready)
                 finally:
                     running.cancel()
         except BaseExceptionGroup as group:
@@ -115,9 +118,7 @@ async def serve(settings: LocalServerSettings, *, ready: Callable[[int], None]) 
             raise
 
 
-async def _listen(
-    settings: LocalServerSettings, engine: Engine, voice: SharedVoice, ready: Callable[[int], None]
-) -> None:
+async def _listen(settings: LocalServerSettings, engine: Engine, voices: Voices, ready: Callable[[int], None]) -> None:
     faults = Faults(settings.faults)
     options = SessionOptions(
         voice=settings.voice,
@@ -140,7 +141,7 @@ async def _listen(
             await Session(
                 connection,
                 engine.open(query.get("device", "")),
-                voice,
+                voices,
                 options,
                 model,
                 wire(_dialect(connection.request)),
@@ -224,40 +225,3 @@ def _dialect(request: Request) -> Dialect:
 
 def _subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     return Subprotocol("realtime") if "realtime" in offered else None
-
-
-class SharedVoice:
-    """The voice of all sessions, on a thread of its own: one sentence after the other, in the order they are asked for.
-
-    A context manager; leaving it waits for the sentence at work, 3 ms.
-    """
-
-    def __init__(self, voice: str, speed: int) -> None:
-        self._default = Voice(voice, speed)
-        self._speed = speed
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
-
-    def __enter__(self) -> SharedVoice:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-    async def sentence(self, text: str, voice: str, speed_factor: float) -> Sequence[bytes]:
-        """See ``response.Speech``. A voice that espeak-ng does not know, such as a cloud's, is the default one."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._sentence, text, voice, speed_factor)
-
-    async def pronounce(self, words: Sequence[str]) -> dict[str, str]:
-        """American ARPAbet for the recogniser."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: {word: arpabet(ipa(word)) for word in words})
-
-    def _sentence(self, text: str, voice: str, speed_factor: float) -> list[bytes]:
-        chosen = self._default if voice == self._default.name else _voice(voice, self._speed) or self._default
-        return chosen.sentence(text, speed_factor=speed_factor)
-
-
-@lru_cache(maxsize=32)
-def _voice(name: str, speed: int) -> Voice | None:
-    return Voice(name, speed) if has_voice(name) else None

@@ -278,7 +278,7 @@ def test_the_microphone_is_remembered(tmp_path: Path) -> None:
             assert (await session.respond()).output[0].name == "time_get"
 
     run(main)
-    assert (tmp_path / "state" / "cepstral-mean.txt").is_file()
+    assert any((tmp_path / "state" / "means").iterdir())
 
 
 def test_a_tool_with_a_mistake_is_reported_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
