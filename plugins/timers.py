@@ -167,8 +167,11 @@ class Timers(Plugin):
             "(set|start) (a|an) {name} timer for {amount} {unit}",
             "(set|start) a timer for {amount} {unit} for the {name}",
             "timer for {amount} {unit}",
+            "(set|start) a timer",
+            "(set|start) (a|an) {name} timer",
         ],
         lists={"amount": {"1": "(a|an)"}, "unit": SPOKEN_UNITS, "name": SPOKEN_NAMES},
+        asks={"amount": "For how long?"},
     )
     def set_timer(
         self,

@@ -7,7 +7,7 @@ answers of tools                      they are spoken, in order
 a sentence of a tool                  the tool is called
 a sentence that leaves something out  it is asked for; the answer completes the sentence
 a built-in request                    a reply ("what can you do", "repeat that", "never mind")
-speech that is nearly a sentence      "Did you say: ...?"; after a yes it is as if that had been said
+what is nearly a sentence             "Did you say: ...?"; after a yes it is as if that had been said
 silence, or the wake phrase alone     nothing is said
 anything else                         one short apology; typed text also gets an example of what can be said
 ====================================  ==================================================================
@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from assistant.local.grammar import completions_graph, words_graph
 from assistant.local.language import Answer, Request
+from assistant.local.nearest import nearest
 from assistant.local.skills import Skill, Skills, example, topics
 from assistant.local.slots import Words
 from assistant.local.translation import Catalogue
@@ -142,6 +143,8 @@ class Brain:
         self._skills = skills
         self._language = skills.language
         self._understanding = Understanding(skills, wake_phrases)
+        self.sentences: WordGraph | None = None
+        """All that can be said, for finding what was nearly said; None as long as it is not known."""
         before, _, after = self._language.phrases["did_you_say"].partition("{guess}")
         self._guessed = re.compile(f"{re.escape(before)}(.+){re.escape(after)}")
 
@@ -174,9 +177,14 @@ class Brain:
             return self._not_understood()
         return decision
 
-    def understands(self, text: str) -> bool:
-        """True if it is a sentence of a tool, or a built-in request."""
-        return isinstance(self._understanding.understand(text), ToolWanted | RequestWanted)
+    def understands(self, text: str, history: Sequence[Exchange] = ()) -> bool:
+        """True if it is a sentence of a tool, a built-in request, or the answer to our question."""
+        awaits = self._awaited(history[-MAX_QUESTIONS:]) is not None
+        return awaits or isinstance(self._understanding.understand(text), ToolWanted | RequestWanted)
+
+    def is_silence(self, text: str) -> bool:
+        """True if nothing was said, or the wake phrase alone."""
+        return isinstance(self._understanding.understand(text), NothingSaid)
 
     def answers_graph(self, awaited: Awaited) -> WordGraph:
         """What the user may say to a question, beside everything else. Takes some milliseconds."""
@@ -226,15 +234,26 @@ class Brain:
                 if meaning == NotUnderstood():
                     return self._again(awaited)
                 return self._meant(meaning, awaited, history)
-        return self._meant(self._understanding.understand(said.text), awaited, history)
+        meaning = self._understanding.understand(said.text)
+        if meaning == NotUnderstood() and (near := self._nearest(said.text)):
+            return self._guess(near)
+        return self._meant(meaning, awaited, history)
+
+    def _nearest(self, text: str) -> str:
+        words = self._language.words(self._understanding.bare(text))
+        return (nearest(self.sentences, words) or "") if self.sentences is not None else ""
 
     def _rejected(self, awaited: Awaited | None, said: Said) -> Decision:
         if isinstance(awaited, Incomplete):
             return self._again(awaited)
-        if said.guess and isinstance(self._understanding.understand(said.guess), ToolWanted):
-            guess = self._understanding.bare(said.guess)
-            return Say(self._language.say("did_you_say", guess=guess), Guess(guess))
-        return Say(self._language.say("not_heard"))
+        return self._guess(said.guess)
+
+    def _guess(self, guess: str) -> Decision:
+        """Ask whether that was said, if it is something that a tool can do."""
+        if not guess or not isinstance(self._understanding.understand(guess), ToolWanted):
+            return Say(self._language.say("not_heard"))
+        guess = self._understanding.bare(guess)
+        return Say(self._language.say("did_you_say", guess=guess), Guess(guess))
 
     def _meant(self, meaning: Meaning, awaited: Awaited | None, history: Sequence[Exchange]) -> Decision:
         match meaning:

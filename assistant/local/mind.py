@@ -10,9 +10,12 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from assistant.local.brain import Awaited, Brain, Decision, Exchange, Said, Say, ToolAnswered
+from assistant.local.chat import Chat, ChatRequest
+from assistant.local.chat_stream import ChatError
 from assistant.local.conversation import Item
 from assistant.local.grammar import Grammar, compile_grammar, with_answers
 from assistant.local.language import Language
@@ -28,12 +31,19 @@ class Mind:
     """The brain of one session."""
 
     def __init__(
-        self, recognizer: Recognizer, language: Language, wake_phrases: Sequence[str], strictness: float
+        self,
+        recognizer: Recognizer,
+        language: Language,
+        wake_phrases: Sequence[str],
+        strictness: float,
+        chat: Chat | None = None,
     ) -> None:
+        """chat: a language model that is asked first; None = the sentences are all there is."""
         self._recognizer = recognizer
         self._language = language
         self._wake_phrases = tuple(wake_phrases)
         self._strictness = strictness
+        self._chat = chat
         self._tools: Sequence[Mapping[str, Any]] = ()
         self._skills = Skills(language=language)
         self._brain = Brain(self._skills, self._wake_phrases)
@@ -60,19 +70,38 @@ class Mind:
             return  # the tools have changed again
         _report(problems)
         self._grammar, self._awaited = grammar, None
+        brain.sentences = grammar.graph
         await self._listen(grammar)
 
-    async def decide(
-        self, tools: Sequence[Mapping[str, Any]], context: Sequence[Item], *, may_call: bool
-    ) -> AsyncGenerator[Decision, None]:
-        """What to do about the end of ``context``. ``tools``: those of this response."""
+    async def decide(self, request: ChatRequest) -> AsyncGenerator[Decision, None]:
+        """What to do about the end of the conversation."""
         brain = self._brain
-        if tools != self._tools:
-            brain = Brain(read_tools(tools, self._language), self._wake_phrases)
-        said, answers, history = read_context(context)
-        decision = brain.decide(said, answers, history=history, may_call=may_call)
+        if request.tools != self._tools:
+            brain = Brain(read_tools(request.tools, self._language), self._wake_phrases)
+        said, answers, history = read_context(request.context)
+        if self._chat is None or (said is not None and (said.rejected or said.failed)):
+            yield await self._decide(brain, request)
+            return
+        if not answers and (said is None or brain.is_silence(said.text)):
+            return
+        begun = False
+        try:
+            async with aclosing(self._chat.answer(request)) as decisions:
+                async for decision in decisions:
+                    begun = True
+                    yield decision
+        except ChatError:
+            if begun or not (answers or (said is not None and brain.understands(said.text, history))):
+                yield Say(self._language.say("no_answer"))
+            else:
+                yield await self._decide(brain, request)
+
+    async def _decide(self, brain: Brain, request: ChatRequest) -> Decision:
+        """What the sentences say."""
+        said, answers, history = read_context(request.context)
+        decision = brain.decide(said, answers, history=history, may_call=request.tool_choice != "none")
         await self._await(brain, decision)
-        yield decision
+        return decision
 
     async def _await(self, brain: Brain, decision: Decision) -> None:
         """Let the recogniser know of the answers to a question, before it is heard; and forget them again."""

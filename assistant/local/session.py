@@ -21,6 +21,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from assistant.local.brain import Decision, Say
+from assistant.local.chat import Chat, ChatRequest
 from assistant.local.checks import EventError, is_string, required
 from assistant.local.conversation import Conversation, Item, read_audio, read_item
 from assistant.local.dialects import GaWire
@@ -54,6 +55,7 @@ class SessionOptions:
     pacing: Pacing
     log_transcripts: bool
     faults: Faults
+    chat: Chat | None = None
 
 
 class Session:
@@ -87,7 +89,7 @@ class Session:
         )
         expires_at = int(time.time() + options.limit_s)
         self._config = new_session(_new_id("sess"), model, options.voice, expires_at, wire.dialect)
-        self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness)
+        self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness, options.chat)
         self._loading: asyncio.Task[None] | None = None  # the grammar on its way to the recogniser
         self._responses: set[Response] = set()
         self._has_spoken = False
@@ -353,9 +355,8 @@ class Session:
             return
         if asked is not None:
             await self._listening.heard(asked.id)
-        async with aclosing(
-            self._mind.decide(config.tools, context, may_call=config.tool_choice != "none")
-        ) as decisions:
+        request = ChatRequest(config.instructions, context, config.tools, config.tool_choice)
+        async with aclosing(self._mind.decide(request)) as decisions:
             async for decision in decisions:
                 yield decision
 
