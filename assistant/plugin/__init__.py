@@ -28,24 +28,35 @@ from assistant.plugin.context import Context
 from assistant.plugin.database import Database
 from assistant.plugin.decorator import Tier, ToolOptions, tool
 from assistant.plugin.http import fetch, fetch_json
+from assistant.plugin.jobs import Job, When
 from assistant.plugin.rings import Ring, RingEnd
+from assistant.plugin.rules import EVERY_DAY, WEEKDAYS, WEEKEND, Daily, Weekday
+from assistant.plugin.schedule import Schedule
 from assistant.plugin.services import House, Ringer, Threads, WallClock
 
 __all__ = [
+    "EVERY_DAY",
+    "WEEKDAYS",
+    "WEEKEND",
     "BaseModel",
     "Context",
+    "Daily",
     "Database",
     "Field",
     "House",
+    "Job",
     "Plugin",
     "Ring",
     "RingEnd",
     "Ringer",
+    "Schedule",
     "Threads",
     "Tier",
     "ToolError",
     "ToolOptions",
     "WallClock",
+    "Weekday",
+    "When",
     "fetch",
     "fetch_json",
     "tool",

@@ -16,7 +16,9 @@ from pydantic import BaseModel
 
 from assistant.errors import ToolError
 from assistant.plugin.database import Database
+from assistant.plugin.jobs import JobStore
 from assistant.plugin.rings import Ring, RingEnd
+from assistant.plugin.schedule import Schedule
 from assistant.plugin.services import House, Ringer, SilentRinger, SystemClock, Threads, WallClock
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.types import AlertId
@@ -24,7 +26,7 @@ from assistant.types import AlertId
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HomeEvent: TypeAlias = Literal["wake", "turn", "playback"]
+HomeEvent: TypeAlias = Literal["wake", "turn", "playback", "mute", "link", "state"]
 ToolCaller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 RECHECK_S: Final = 30.0
@@ -82,6 +84,8 @@ class Context:
         self._listeners: dict[HomeEvent, list[Callable[[Mapping[str, Any]], object]]] = {}
         self.entity_lists: dict[str, dict[str, str | Sequence[str]]] = {}
         """For the registry: what :meth:`entities` was given."""
+        self.schedule = Schedule(self, lambda: JobStore(self.folder / "schedule.sqlite3", self.clock), self._complain)
+        """What shall be done later, also after a restart."""
 
     # time
 
@@ -167,8 +171,11 @@ class Context:
         """Call back, on the event loop and until the plugin stops, whenever something happens in the house.
 
         ``wake``: a wake word was heard (``word``). ``turn``: a turn has begun or ended (``turn``, ``state``, and at
-        the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). Nothing that was said
-        is told. The callback must return at once: ``spawn`` what takes time. If it raises, the status shows it.
+        the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). ``mute``: the
+        microphone was closed or opened (``muted``). ``link``: the one to the brain is ``down``, ``connecting`` or
+        ``ready`` (``state``, ``persona``). ``state``: what the assistant is about, such as ``idle`` (``state``).
+        Nothing that was said is told. The callback must return at once: ``spawn`` what takes time. If it raises, the
+        status shows it.
         """
         self._listeners.setdefault(event, []).append(callback)
 
@@ -269,6 +276,7 @@ class Context:
             self.logger.error("%s does not end; left behind", task.get_name())
         if self._database is not None:
             self._database.close()
+        self.schedule.close()
 
     async def _guard(self, work: Coroutine[Any, Any, object], name: str) -> None:
         try:
@@ -277,6 +285,9 @@ class Context:
             raise
         except BaseException as error:  # a plugin's SystemExit must not end the daemon
             self._crashed(name, error)
+
+    def _complain(self, problem: str) -> None:
+        self.logger.error("%s", problem)
 
     def _crashed(self, what: str, error: BaseException) -> None:
         reason = f"{what} crashed: {fault(error)}"

@@ -82,7 +82,8 @@ class FakeClock:
         await settle()
 
     def _move(self, to: float) -> None:
-        self._now += timedelta(seconds=to - self._monotonic)
+        # Through the epoch: adding to a time with a zone ignores a change to summer time on the way.
+        self._now = datetime.fromtimestamp(self._now.timestamp() + to - self._monotonic, self._now.tzinfo)
         self._monotonic = to
 
 

@@ -24,4 +24,10 @@ def happening(entry: Mapping[str, Any]) -> tuple[HomeEvent, dict[str, Any]] | No
             return "playback", {"state": "started"}
         case {"kind": "event", "name": "playback_stopped", "interrupted": interrupted}:
             return "playback", {"state": "stopped", "interrupted": interrupted}
+        case {"kind": "note", "name": "mute", "muted": muted}:
+            return "mute", {"muted": muted}
+        case {"kind": "note", "name": "link", "state": state, "persona": persona}:
+            return "link", {"state": state, "persona": persona}
+        case {"kind": "state", "name": state}:
+            return "state", {"state": state}
     return None

@@ -11,6 +11,7 @@ import pytest
 
 from assistant.core import commands as do
 from assistant.core import events as ev
+from assistant.core.policy import State
 from assistant.journal import Journal
 from assistant.plugin import BaseModel, Plugin, ToolError, tool
 from assistant.tools.loading import from_object
@@ -28,6 +29,9 @@ class Lights(Plugin):
         self.heard = []
         self.context.on("wake", lambda facts: self.heard.append(("wake", facts)))
         self.context.on("turn", lambda facts: self.heard.append(("turn", facts)))
+        self.context.on("mute", lambda facts: self.heard.append(("mute", facts)))
+        self.context.on("link", lambda facts: self.heard.append(("link", facts)))
+        self.context.on("state", lambda facts: self.heard.append(("state", facts)))
         self.context.on("playback", self._crash)
 
     def _crash(self, facts: Mapping[str, Any]) -> None:
@@ -89,6 +93,15 @@ def test_events_are_told_and_a_crash_shows(tmp_path: Path) -> None:
         assert info.reason.startswith("on playback crashed: SystemExit at test_home.py:")
         registry.tell("wake", {"word": "again"})
         assert len(lights.heard) == 3
+        del lights.heard[:]
+        journal.note("mute", 3.0, muted=True)
+        journal.note("link", 3.0, state="ready", persona="default")
+        journal.state(State.LISTENING, 3.0)
+        assert lights.heard == [
+            ("mute", {"muted": True}),
+            ("link", {"state": "ready", "persona": "default"}),
+            ("state", {"state": "listening"}),
+        ]
 
     use(tmp_path, check)
 
