@@ -6,10 +6,10 @@ ARGS ?=
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench simulate clean
+.PHONY: help setup demo run test test-home lint bench simulate clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: system packages, then the virtual environment
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' .ci/setup
@@ -23,6 +23,10 @@ run: setup ## Run the daemon on this machine's microphone and speaker
 test: lint ## Lint, check types, and run all tests
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' .ci/setup tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-home: setup ## Install a real Home Assistant into build/, and test the plugin with it
+	@$(BIN)/python -m tests.real_home
+	@$(BIN)/python -m pytest -m home $(ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check --quiet .

@@ -39,6 +39,9 @@ DIRECTIONS = {
     "alerts": "plugin core types errors",
     "happenings": "journal",
     "health": "",
+    "mouth": "health audio core errors",
+    "sentinel": "errors",
+    "supervision": "ears engine health journal sentinel plugin tools core errors",
     "ears": "health audio core types errors",
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
@@ -50,7 +53,7 @@ DIRECTIONS = {
     "control": "controls happenings errors",
     "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "daemon": "surroundings control controls happenings health ears assembly wiring engine journal adapters audio "
+    "daemon": "supervision mouth surroundings control controls happenings health ears assembly wiring engine journal adapters audio "
     "core config types errors",
     # Programs around it.
     "testing": "local tools plugin audio realtime core types errors",
@@ -80,6 +83,7 @@ LIBRARIES = {
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",
     "pydantic": "assistant/config/ assistant/plugin/ assistant/tools/ plugins/",
+    "aiohttp": "plugins/home_assistant/connection.py",
     "mcp": "plugins/mcp/worker.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
 }
