@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import logging
 import threading
@@ -183,7 +184,8 @@ class Context:
         """For the registry: something has happened."""
         for callback in tuple(self._listeners.get(event, ())):
             try:
-                callback(facts)
+                # A context of its own: a tool that brings an event about does not lend it the user's consent.
+                contextvars.Context().run(callback, facts)
             except BaseException as error:  # a plugin's SystemExit must not end the daemon
                 self._crashed(f"on {event}", error)
 

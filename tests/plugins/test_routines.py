@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from assistant.errors import ToolError
 from assistant.plugin import tool
-from assistant.testing.plugins import FakeClock, settle
+from assistant.testing.plugins import FRIDAY_MORNING, FakeClock, InlineThreads, RecordingRinger, settle
 from assistant.tools.consent import CONFIRM
-from assistant.tools.loading import from_file, from_object, import_file
+from assistant.tools.loading import from_file, from_object
 from assistant.tools.registry import PluginStatus, ToolRegistry
 from assistant.tools.runner import ToolOutcome, ToolRunner
 
 PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "routines.py"
-ELSEWHERE = timezone(timedelta(hours=5, minutes=17)), timezone(-timedelta(hours=3, minutes=41))  # no machine is there
 
 
 class Home:
     """Some tools that note what they did, and the routines."""
 
-    def __init__(self, state: Path, routines: dict[str, Any]) -> None:
+    def __init__(self, state: Path, routines: dict[str, Any], now: datetime = FRIDAY_MORNING) -> None:
         self.done: list[str] = []
 
         @tool
@@ -53,9 +50,16 @@ class Home:
             self.done.append("lock")
             return "Locked."
 
-        self.clock = FakeClock()
-        self.registry = ToolRegistry(state, clock=self.clock)
-        tools = [from_object(function.__name__, function) for function in (light, heat, fail, lock)]
+        @tool(tier="confirm")
+        async def toggle() -> None:
+            """Open or close the microphone."""
+            self.done.append("toggle")
+            self.registry.tell("mute", {"muted": True})
+
+        self.clock = FakeClock(now)
+        self.ringer = RecordingRinger()
+        self.registry = ToolRegistry(state, clock=self.clock, ringer=self.ringer, threads=InlineThreads())
+        tools = [from_object(function.__name__, function) for function in (light, heat, fail, lock, toggle)]
         self.registry.load_candidates([*tools, from_file(PLUGIN)], settings={"routines": {"routines": routines}})
         self.runner = ToolRunner(self.registry)
 
@@ -63,9 +67,9 @@ class Home:
         return await self.runner.call(name, "", turn=turn)
 
 
-def use(state: Path, check: Callable[[Home], Awaitable[None]], **routines: Any) -> None:
+def use(state: Path, check: Callable[[Home], Awaitable[None]], now: datetime = FRIDAY_MORNING, **routines: Any) -> None:
     async def main() -> None:
-        home = Home(state, routines)
+        home = Home(state, routines, now)
         await home.registry.start()
         assert all(info.status is PluginStatus.ENABLED for info in home.registry.plugins), home.registry.plugins
         try:
@@ -138,14 +142,84 @@ def test_a_routine_runs_by_the_clock_on_its_days(tmp_path: Path) -> None:
     use(tmp_path, check, r={"steps": [HEAT], "at": "11:00", "days": ["mon", "fri"]})
 
 
-def test_a_routine_by_the_clock_cannot_do_what_needs_a_yes(tmp_path: Path) -> None:
+def test_a_routine_by_the_clock_cannot_do_what_needs_a_yes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def check(home: Home) -> None:
         await home.clock.advance(2 * 86400)
-        await settle()
+        await settle_until(lambda: "lock needs more consent" in caplog.text)
         assert home.done == []
         assert all(info.status is PluginStatus.ENABLED for info in home.registry.plugins)
+        assert "lock needs more consent" in home.ringer.announced[0]
 
-    use(tmp_path, check, r={"steps": [LOCK], "at": "11:00", "tier": "confirm"})
+    use(tmp_path, check, r={"steps": [LOCK], "at": "11:00", "aloud": True})
+
+
+def test_a_routine_that_was_missed_while_off_runs_unless_that_is_long_ago(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    routines = {"r": {"steps": [HEAT], "at": "11:00"}, "gone": {"steps": [HEAT], "at": "11:00"}}
+
+    async def nothing(home: Home) -> None:
+        await settle()
+        assert home.done == []
+
+    async def late(home: Home) -> None:
+        await settle_until(lambda: home.done == ["heat"])
+
+    async def too_late(home: Home) -> None:
+        await settle_until(lambda: "routine r is skipped: it is 61 minutes late" in caplog.text)
+        assert home.done == []
+
+    use(tmp_path / "a", nothing, **routines)
+    use(tmp_path / "a", late, now=FRIDAY_MORNING.replace(hour=11, minute=59), r=routines["r"])
+    use(tmp_path / "b", nothing, **routines)
+    use(tmp_path / "b", too_late, now=FRIDAY_MORNING.replace(hour=12, minute=1), r=routines["r"])
+
+
+def test_a_routine_runs_when_something_happens(tmp_path: Path) -> None:
+    async def check(home: Home) -> None:
+        home.registry.tell("mute", {"muted": False})
+        home.registry.tell("wake", {"word": "alexa"})
+        await settle()
+        assert home.done == []
+        home.registry.tell("mute", {"muted": True})
+        home.registry.tell("mute", {"muted": True})  # the routine is at it
+        await settle_until(lambda: home.ringer.announced == ["It gets cooler."])
+        assert home.done == ["heat"]
+        home.registry.tell("mute", {"muted": True})
+        await settle_until(lambda: len(home.done) == 2)
+
+    use(tmp_path, check, r={"steps": [HEAT], "when": {"event": "mute", "muted": True}, "aloud": True})
+
+
+def test_an_event_that_a_tool_brings_about_does_not_lend_its_consent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check(home: Home) -> None:
+        await home.call("toggle", turn=1)
+        assert (await home.runner.call(CONFIRM, "", turn=2)).status == "ok"
+        await settle_until(lambda: "lock needs more consent" in caplog.text)
+        assert home.done == ["toggle"]
+
+    use(tmp_path, check, r={"steps": [LOCK], "when": {"event": "mute"}})
+
+
+@pytest.mark.parametrize(
+    ("routine", "key", "message"),
+    [
+        ({"at": "25:00"}, "r.at", "pattern"),
+        ({"at": "07:00", "tier": "confirm"}, "r", "what runs by itself cannot be of tier confirm"),
+        ({"when": {"event": "doorbell"}}, "r.when.event", "'wake', 'turn'"),
+        ({"when": {"event": "mute", "state": "ready"}}, "r.when", "the event mute has no state, only muted"),
+        ({"when": {"event": "link", "state": "up"}}, "r.when", "one of down, connecting, ready"),
+        ({"when": {"event": "state"}, "aloud": True}, "r", "it would never end"),
+    ],
+)
+def test_what_a_config_may_say_wrong(tmp_path: Path, routine: Any, key: str, message: str) -> None:
+    info = next(i for i in Home(tmp_path, {"r": {"steps": [HEAT], **routine}}).registry.plugins if i.name == "routines")
+    assert info.status is PluginStatus.CONFIG_ERROR
+    (problem,) = info.problems
+    assert problem.key == f"plugins.routines.routines.{key}"
+    assert message in problem.message
 
 
 async def settle_until(done: Callable[[], bool]) -> None:
@@ -154,18 +228,3 @@ async def settle_until(done: Callable[[], bool]) -> None:
             return
         await settle()
     raise AssertionError("it did not happen")
-
-
-days = st.lists(st.sampled_from(["mon", "tue", "wed", "thu", "fri", "sat", "sun"]), min_size=1, unique=True)
-
-
-@given(st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)), st.times(), days, st.sampled_from(ELSEWHERE))
-def test_the_next_time_is_the_first_on_such_a_day(now: datetime, at: time, days: list[Any], zone: timezone) -> None:
-    routines = import_file(PLUGIN)
-    here, at = now.replace(tzinfo=zone), at.replace(second=0, microsecond=0)
-    when = routines.next_time(here, at, days)
-    local = when.astimezone(zone)
-    assert when > here
-    assert (local.hour, local.minute) == (at.hour, at.minute)
-    assert routines.DAYS[local.weekday()] in days
-    assert when - here <= timedelta(days=7)
