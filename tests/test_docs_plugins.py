@@ -54,7 +54,7 @@ def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
     registry = ToolRegistry(tmp_path / "state")
     registry.load([folder], bundled=False, installed=False, settings=settings)
     assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
-        (name, PluginStatus.ENABLED, "") for name in ("blinds", "dice", "door", "egg", "fridge", "lamps")
+        (name, PluginStatus.ENABLED, "") for name in ("blinds", "bridge", "dice", "door", "egg", "fridge", "lamps")
     ]
     assert registry.unknown == ()
     assert {spec["name"] for spec in registry.specs(offline=True) if "x-offline" not in spec} == {"lamp_on"}
@@ -67,12 +67,16 @@ def test_the_door_asks_first_and_the_lamps_have_names(folder: Path, tmp_path: Pa
             said += [(await home.say(text)).answer for text in ("unlock the garage door", "yes")]
         async with PluginHarness(folder / "lamps.py", tmp_path / "lamps") as home:
             said.append((await home.say("switch on the reading lamp")).answer)
+        async with PluginHarness(folder / "bridge.py", tmp_path / "bridge") as home:
+            await home.advance(seconds=1)
+            said.append((await home.say("let the hall lamp blink")).answer)
         return said
 
     assert asyncio.run(main()) == [
         "Shall I unlock the garage door?",
         "The garage door is unlocked.",
         "The reading lamp is on.",
+        "The hall lamp blinks.",
     ]
 
 

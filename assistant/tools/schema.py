@@ -44,6 +44,9 @@ _MESSAGES: Final = {
 }
 
 
+_ANYTHING: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
+
+
 class ToolArgumentsError(ToolError):
     """The model's arguments do not fit; the message says what to send instead."""
 
@@ -87,7 +90,7 @@ def _given_schema(function: Callable[..., Any], parameters: Mapping[str, Any], w
     if not fits or parameters.get("type") != "object":
         raise PluginLoadError(f"{where}: parameters must be the JSON schema of an object with properties")
     closed = {**parameters, "properties": dict(properties), "required": required, "additionalProperties": False}
-    return ToolSchema(description, closed, TypeAdapter(dict[str, Any]), frozenset(), given=True)
+    return ToolSchema(description, closed, _ANYTHING, frozenset(), given=True)
 
 
 def build_schema(

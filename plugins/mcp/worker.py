@@ -48,6 +48,9 @@ PAGES: Final = 10
 LOOK_AGAIN_S: Final = 60.0
 """How often a server behind a URL is asked for its tools: that is how a dead one is noticed."""
 
+REFRESH_PAUSE_S: Final = 5.0
+"""At least so long between two looks, however often a server says that its tools have changed."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
@@ -62,6 +65,7 @@ class Worker:
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._told: dict[str, Any] = {}
         self._ended = False  # the server has closed its standard output
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.group: int | None = None
@@ -150,6 +154,7 @@ class Worker:
                 await asyncio.sleep(0.2)  # servers that change many tools say so for each
                 self._changed.clear()
                 await self._tell_tools(client)
+                await asyncio.sleep(REFRESH_PAUSE_S)
         finally:
             watching.cancel()
 
@@ -169,7 +174,10 @@ class Worker:
             if not (cursor := page.next_cursor):
                 break
         offers, left_out = vet(self._settings["name"], tools, self._settings["tools"])
-        self.tell({"tools": [asdict(offer) for offer in offers], "left_out": left_out[:20]})
+        line = {"tools": [asdict(offer) for offer in offers], "left_out": left_out[:20]}
+        if line != self._told:
+            self._told = line
+            self.tell(line)
 
     def tell(self, line: dict[str, Any]) -> None:
         """One line for the plugin. It reads all the time; should it not, this process may as well wait for it."""
@@ -182,7 +190,10 @@ class Worker:
     @contextlib.asynccontextmanager
     async def _http(self) -> AsyncIterator[Any]:
         token = self._settings.get("token")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Accept-Encoding": "identity"}  # what is counted is what has to be held
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        _limit_memory()
         timeout = httpx2.Timeout(30.0, read=300.0)
         transport = MeasuredTransport(self._meter, self._end)
         async with (
@@ -205,8 +216,7 @@ class Worker:
             preexec_fn=_die_with_parent,
         )
         self.group = process.pid
-        # Only now: a server has a right to memory of its own.
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.RLIM_INFINITY))
+        _limit_memory()  # only now: a server has a right to memory of its own
         incoming, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         sent, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
         pumps = [
@@ -261,6 +271,10 @@ class Worker:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 process.stdin.write(text.encode() + b"\n")
                 await process.stdin.drain()
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.RLIM_INFINITY))
 
 
 def _die_with_parent() -> None:
