@@ -1,0 +1,210 @@
+"""What a session of the embedded server costs, and how many conversations it can hold at once.
+
+``python -m bench.sessions``; ``--full`` for longer runs and finer steps.
+
+Every conversation is in real time: a client that sends 40 ms of a quiet room at a time, in which somebody asks for
+something every four seconds; the server finds the end of speech, calls a tool, is answered at once, and speaks. What is
+measured is the time from the last sample of speech to the first sample of the answer. An answer is late when it takes
+300 ms longer than a single conversation does. Clients and server share the machine, the load of the clients is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import psutil
+import soxr
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.local.household import TOOLS
+from tests.speech import RATE, in_room, say
+
+SENTENCES = (
+    "turn on the kitchen light",
+    "what time is it",
+    "set a timer for five minutes",
+    "turn the bedroom light off",
+)
+STEP_MS = 40
+CYCLE_S = 4.0
+LEAD_S = 0.4
+LATE_MS = 300.0
+IDLE_SESSIONS = 8
+IDLE_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One cycle: messages of 40 ms each, and after which of them nobody speaks any more."""
+
+    messages: Sequence[str]
+    spoken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of the server and its recogniser: megabytes, and CPU seconds so far."""
+
+    megabytes: float
+    cpu_s: float
+
+
+def clip(text: str) -> Clip:
+    speech = say(text, "en-us", 165)
+    rest = CYCLE_S - LEAD_S - len(speech) / RATE
+    pcm = soxr.resample(in_room(speech, before=LEAD_S, after=rest), RATE, 24_000).astype("<i2").tobytes()
+    size = STEP_MS * 48
+    pieces = [pcm[start : start + size] for start in range(0, len(pcm), size)]
+    messages = [
+        json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(piece).decode()}) for piece in pieces
+    ]
+    return Clip(messages, round((LEAD_S + len(speech) / RATE) * 1000 / STEP_MS))
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[str, psutil.Process]]:
+    """A server of its own, as people run it."""
+    command = (
+        "-m",
+        "assistant",
+        "serve",
+        "--port",
+        "0",
+        "--max-sessions",
+        "100",
+        "--log-level",
+        "error",
+        "--until-eof",
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = (await process.stdout.readline()).decode().strip()
+        yield f"{line.rpartition(' ')[2]}/realtime", psutil.Process(process.pid)
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def usage(server: psutil.Process) -> Usage:
+    """Memory is what belongs to these processes alone, so that shared pages do not count for each."""
+    family = [server, *server.children(recursive=True)]
+    times = [process.cpu_times() for process in family]
+    return Usage(sum(process.memory_full_info().uss for process in family) / 1e6, sum(t.user + t.system for t in times))
+
+
+async def open_session(url: str) -> ClientConnection:
+    connection = await connect(url, max_size=None, compression=None)
+    settings = {"type": "realtime", "tools": TOOLS}
+    await connection.send(json.dumps({"type": "session.update", "session": settings}))
+    while json.loads(await connection.recv())["type"] != "session.updated":
+        pass
+    return connection
+
+
+async def converse(url: str, clips: Sequence[Clip], cycles: int, delay: float) -> list[float | None]:
+    """One conversation; gives the milliseconds from the end of speech to each answer, None where there was none."""
+    found: list[float | None] = []
+    quiet_at: list[float] = []
+    connection = await open_session(url)
+    async with connection, asyncio.TaskGroup() as group:
+        listener = group.create_task(listen(connection, quiet_at, found))
+        begin = time.monotonic() + delay
+        for cycle in range(cycles):
+            current = clips[cycle % len(clips)]
+            for index, message in enumerate(current.messages):
+                due = begin + cycle * CYCLE_S + (index + 1) * STEP_MS / 1000  # when its last sample was captured
+                await asyncio.sleep(due - time.monotonic())
+                await connection.send(message)
+                if index + 1 == current.spoken:
+                    found.append(None)
+                    quiet_at.append(due)
+        listener.cancel()
+    return found
+
+
+async def listen(connection: ClientConnection, quiet_at: list[float], found: list[float | None]) -> None:
+    """Answer calls at once, and note when the first sample of each answer comes."""
+    async for message in connection:
+        event = json.loads(message)
+        if event["type"] == "response.output_item.done" and event["item"]["type"] == "function_call":
+            output = {"type": "function_call_output", "call_id": event["item"]["call_id"], "output": '"Done."'}
+            await connection.send(json.dumps({"type": "conversation.item.create", "item": output}))
+        elif event["type"] == "response.done" and event["response"]["output"][-1:]:
+            if event["response"]["output"][-1]["type"] == "function_call":
+                await connection.send('{"type":"response.create"}')
+        elif event["type"] == "response.output_audio.delta" and found and found[-1] is None:
+            found[-1] = (time.monotonic() - quiet_at[-1]) * 1000
+
+
+async def idle(url: str, server: psutil.Process) -> None:
+    before = usage(server)
+    connections = [await open_session(url) for _ in range(IDLE_SESSIONS)]
+    await asyncio.sleep(2)  # the grammars are loaded
+    begun = usage(server)
+    await asyncio.sleep(IDLE_S)
+    after = usage(server)
+    for connection in connections:
+        await connection.close()
+    print(f"  server and recogniser, no session     {before.megabytes:7.1f} MB")
+    print(f"  an idle session adds                  {(begun.megabytes - before.megabytes) / IDLE_SESSIONS:7.1f} MB")
+    print(
+        f"  CPU of an idle session                {(after.cpu_s - begun.cpu_s) / IDLE_S / IDLE_SESSIONS * 100:7.2f} %"
+    )
+
+
+async def ramp(url: str, server: psutil.Process, steps: Sequence[int], cycles: int) -> None:
+    clips = [clip(text) for text in SENTENCES]
+    await converse(url, clips, 1, 0.0)  # the first sentence of a microphone takes a second look
+    me = psutil.Process()
+    usual, most = 0.0, 0
+    for count in steps:
+        before, mine, began = usage(server), me.cpu_times(), time.monotonic()
+        delays = [CYCLE_S * index / count for index in range(count)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(converse(url, clips, cycles, delay)) for delay in delays]
+        after, took = usage(server), time.monotonic() - began
+        answers = [answer for task in tasks for answer in task.result()]
+        heard = [answer for answer in answers if answer is not None]
+        usual = usual or statistics.median(heard)
+        late = len(answers) - len(heard) + sum(answer > usual + LATE_MS for answer in heard)
+        clients = me.cpu_times().user + me.cpu_times().system - mine.user - mine.system
+        print(
+            f"  {count:3} conversations: first sample after {statistics.median(heard):4.0f} ms (median), "
+            f"{max(heard):5.0f} ms (worst); {late} of {len(answers)} late; "
+            f"server {(after.cpu_s - before.cpu_s) / took / count * 100:4.1f} % CPU each, "
+            f"{after.megabytes:4.0f} MB; clients {clients / took * 100:3.0f} %"
+        )
+        if late:
+            break
+        most = count
+    print(f"  none late with {most} conversations at once, on {os.cpu_count()} cores")
+
+
+async def measure(full: bool) -> None:
+    steps = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48) if full else (1, 4, 8, 16, 24, 32)
+    async with serving() as (url, server):
+        print(f"sessions (load of this machine: {os.getloadavg()[0]:.1f})")
+        await idle(url, server)
+        await ramp(url, server, steps, 5 if full else 2)
+
+
+def main() -> int:
+    asyncio.run(measure("--full" in sys.argv[1:]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
