@@ -94,8 +94,8 @@ Result = Found | Unclear | Missing
 @lru_cache(maxsize=8192)
 def words(text: str) -> Words:
     """A phrase as it is compared: small letters, no accents, articles or plurals; "lamp" and "light" are one."""
-    plain = spoken(text)
-    kept = [word for word in plain.split() if word not in _ARTICLES] or plain.split()
+    plain = spoken(text).split()
+    kept = [word for word in plain if word not in _ARTICLES] or plain[-1:]
     return tuple(_SYNONYMS.get(single, single) for single in map(_singular, kept))
 
 
