@@ -123,7 +123,7 @@ class Controls:
 
     def stop(self) -> None:
         """End whatever is going on, and what rings."""
-        self._engine.dispatch(ev.StopRequested(self._now()))
+        self._engine.end_turn()
 
     def ask(self, text: str) -> None:
         """A request in writing; it is answered aloud."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import signal
@@ -27,13 +26,14 @@ from assistant.control import server as control_server
 from assistant.control import socket_path
 from assistant.controls import Controls
 from assistant.core import events as ev
-from assistant.core.backoff import retry_delay
 from assistant.core.liveness import Liveness
 from assistant.ears import Ears, MuteFile
-from assistant.errors import EXIT_RESTART, DeviceError, HearthError
+from assistant.errors import EXIT_RESTART, HearthError
 from assistant.happenings import Happenings
 from assistant.health import Health
 from assistant.journal import Journal
+from assistant.mouth import Mouth
+from assistant.supervision import Supervisor
 from assistant.surroundings import Analysis, Surroundings
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
 
@@ -75,6 +75,18 @@ class Daemon:
         self._health = Health(surroundings.wall, self._health_changed)
         self._ears = Ears(microphone, MuteFile(config.state_folder / MUTE_FILE), self._health, self._mute_changed)
         self._assistant = Assistant(config, journal, speaker, self._health, self._ears, surroundings)
+        self._mouth = Mouth(self._assistant.player, self._assistant.engine.speaker_lost, self._health)
+        self._supervisor = Supervisor(
+            self._health,
+            journal,
+            surroundings.clock,
+            self._ears,
+            self._assistant.engine,
+            self._assistant.tools,
+            state_folder=config.state_folder,
+            memory_limit_mb=config.health.memory_limit_mb,
+            analysed=lambda: self._assistant.hearing.uplink.position,
+        )
         self._notifier = Notifier()
         self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
         self._stop = asyncio.Event()
@@ -114,7 +126,8 @@ class Daemon:
                         await self._ears.start(analysis.put)
                         helpers = [
                             group.create_task(self._keep_ears(analysis), name="microphone"),
-                            group.create_task(self._keep_speaker(), name="speaker"),
+                            group.create_task(self._mouth.keep(), name="speaker"),
+                            group.create_task(self._supervisor.run(), name="supervisor"),
                             group.create_task(self._feed_watchdog(), name="watchdog"),
                             group.create_task(self._serve_control(), name="control"),
                         ]
@@ -171,25 +184,6 @@ class Daemon:
     async def _serve_control(self) -> None:
         path = socket_path(self._config.state_folder)
         await control_server.serve(path, self._assistant.controls, self._happenings)
-
-    async def _keep_speaker(self) -> None:
-        """Open the speaker again whenever it is lost. A device may block while it opens, so that is for a thread."""
-        lost = self._assistant.engine.speaker_lost
-        while True:
-            await lost.wait()
-            lost.clear()
-            self._health.trouble("speaker", "lost")
-            for attempt in itertools.count(1):
-                await asyncio.sleep(retry_delay(attempt))
-                try:
-                    await asyncio.to_thread(self._assistant.player.start)
-                except DeviceError as error:
-                    if error.exit_status == EXIT_RESTART:
-                        raise  # the sound system hangs, and only a new process gets out of it
-                    self._health.trouble("speaker", f"cannot be opened: {error}")
-                else:
-                    self._health.well("speaker")
-                    break
 
     async def _finish_recording(self, analysis: Analysis) -> None:
         silence = bytes(FRAME_BYTES)

@@ -21,16 +21,29 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from assistant.audio.ports import FrameSink, Microphone
 from assistant.core.backoff import retry_delay
-from assistant.errors import EXIT_RESTART, DeviceError
+from assistant.errors import EXIT_RESTART, DeviceError, HearthError
 from assistant.health import Health
 from assistant.types import AudioFrame
 
 log = logging.getLogger(__name__)
 
-PART = "microphone"
+PART: Final = "microphone"
+
+STALL_S: Final = 3.0
+"""A microphone that is open and gives no frame for so long is opened again."""
+
+STALLS: Final = 3
+"""So many times in a row, without a frame in between; then only a new process can help."""
+
+
+class StandsStill(HearthError):
+    """The microphone can be opened, and gives nothing, over and over."""
+
+    exit_status = EXIT_RESTART
 
 
 class MuteFile:
@@ -77,6 +90,8 @@ class Ears:
         self._over = False
         self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._frame_at = 0.0  # when the last frame came, or the stream was opened
+        self._stalls = 0
         self._settled = asyncio.Event()  # the device is as it is wanted, or could not be brought there just now
         self.captured = 0
         """One past the last sample that the microphone gave, over all its openings."""
@@ -94,6 +109,11 @@ class Ears:
     def open(self) -> bool:
         """Whether the device is open at this moment."""
         return self._open
+
+    @property
+    def delivers(self) -> bool:
+        """Whether frames are coming."""
+        return self._open and self._loop.time() - self._frame_at < STALL_S
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -123,7 +143,8 @@ class Ears:
                 attempt = await self._try_to_open(attempt)
             else:
                 self._settled.set()
-                await self._wait(None)
+                await self._wait(STALL_S / 3 if self._open else None)
+                self._notice_stall()
 
     def stop(self) -> None:
         """Close the device for good. Safe to call twice."""
@@ -155,6 +176,14 @@ class Ears:
                 log.error("mute: a restart will not know of it: %s: check the disk and the state folder", error)
 
     # --- the device -------------------------------------------------------------------------------------------------
+
+    def _notice_stall(self) -> None:
+        if not self._open or self._lost is not None or self._muted or self.delivers:
+            return
+        self._stalls += 1
+        if self._stalls >= STALLS:
+            raise StandsStill(f"{self.description} is open, and gives no sound: leaving, so that it is tried afresh")
+        self._lost = DeviceError(f"no sound for {STALL_S:.0f} s")
 
     async def _let_go(self) -> int:
         """Close the device; gives the number of the attempt that comes next: 0 is at once."""
@@ -188,6 +217,8 @@ class Ears:
         offset = self.captured  # a stream that is opened again counts from 0; for everybody else the samples go on
 
         def on_frame(frame: AudioFrame) -> None:
+            self._frame_at = self._loop.time()
+            self._stalls = 0
             frame = replace(frame, start=frame.start + offset) if offset else frame
             self.captured = frame.end
             take(frame)
@@ -197,6 +228,7 @@ class Ears:
                 self._loop.call_soon_threadsafe(self._ended, opening, error)
 
         await asyncio.to_thread(self._microphone.start, on_frame, on_end)
+        self._frame_at = self._loop.time()
         self._open = True
 
     def _ended(self, opening: int, error: DeviceError | None) -> None:

@@ -110,13 +110,17 @@ class Engine:
                 self._group = None
                 self._disarm()
 
+    def end_turn(self) -> None:
+        """End whatever is going on, without a sound."""
+        self.dispatch(ev.StopRequested(self._loop.time()))
+
     def stop(self) -> None:
         """End the turn without a sound, close the session, and let :meth:`run` return."""
         if not self._over.done():
             self._over.set_result(None)
 
     async def _say_goodbye(self) -> None:
-        self.dispatch(ev.StopRequested(self._loop.time()))
+        self.end_turn()
         if self._session is not None:
             self._session.close()
         tasks = [task for task in self._session_tasks.values() if not task.done()]

@@ -53,7 +53,8 @@ DIRECTIONS = {
     "control": "controls happenings errors",
     "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "daemon": "supervision mouth surroundings control controls happenings health ears assembly wiring engine journal adapters audio "
+    "daemon": "supervision mouth surroundings control controls happenings health ears assembly wiring engine journal "
+    "adapters audio "
     "core config types errors",
     # Programs around it.
     "testing": "local tools plugin audio realtime core types errors",

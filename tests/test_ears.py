@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assistant.audio.ports import EndSink, FrameSink
-from assistant.ears import Ears, MuteFile
+from assistant.ears import Ears, MuteFile, StandsStill
 from assistant.errors import EXIT_RESTART, DeviceError
 from assistant.health import Health
 from assistant.testing import virtual_time
@@ -104,7 +104,8 @@ def test_a_lost_microphone_is_opened_again_and_its_samples_go_on(tmp_path: Path)
         await settle()
         assert world.troubles == ["lost: unplugged"]
         assert not world.ears.open
-        await asyncio.sleep(30)
+        while not world.ears.open:  # noqa: ASYNC110 - on virtual time
+            await asyncio.sleep(0.5)
         assert world.troubles == []
         world.microphone.frames(2)
         assert world.starts == [0, 320, 640, 960, 1280], "a stream that begins anew goes on counting"
@@ -130,11 +131,47 @@ def test_the_end_of_an_earlier_stream_is_not_taken_for_this_one(tmp_path: Path) 
         old_end = world.microphone._on_end
         assert old_end is not None
         world.microphone.end(DeviceError("unplugged"))
-        await asyncio.sleep(10)
+        await asyncio.sleep(2)
         old_end(DeviceError("once more"))
         old_end(None)
         await settle()
         assert world.troubles == [] and world.ears.open
+
+    scene(tmp_path, play)
+
+
+def test_a_microphone_that_gives_nothing_is_opened_again(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.microphone.frames(3)
+        await asyncio.sleep(2.5)
+        assert world.troubles == [] and world.ears.delivers
+        await asyncio.sleep(2)
+        assert world.troubles == ["lost: no sound for 3 s"] or world.microphone.starts == 2
+        await asyncio.sleep(1)
+        assert world.microphone.starts == 2 and world.troubles == []
+        world.microphone.frames(1)
+        assert world.starts[-1] == 3 * FRAME_SAMPLES
+
+    scene(tmp_path, play)
+
+
+def test_a_microphone_that_gives_nothing_over_and_over_is_left_to_a_new_process(tmp_path: Path) -> None:
+    async def run() -> None:
+        world = World(tmp_path)
+        await world.ears.start(world.take)
+        with pytest.raises(StandsStill) as raised:
+            await world.ears.keep()
+        assert raised.value.exit_status == EXIT_RESTART
+        assert 3 * 3 <= asyncio.get_running_loop().time() - virtual_time.START < 15
+
+    virtual_time.run(run())
+
+
+def test_a_muted_microphone_may_be_silent_for_ever(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        await world.ears.mute(True)
+        await asyncio.sleep(3000)
+        assert world.troubles == [] and world.microphone.starts == 1
 
     scene(tmp_path, play)
 

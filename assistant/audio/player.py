@@ -123,6 +123,7 @@ class Player:
         self._due: deque[_Heard] = deque()  # in the order of hearing
         self._timer: asyncio.TimerHandle | None = None
         self._running = False
+        self._asked_at = 0.0  # when the device asked for samples, or was opened
         self._opening = 0  # counts starts, so that the end of an earlier stream is not taken for this one's
 
     # --- the device: may take seconds, so usable on any thread ------------------------------------------------------
@@ -133,6 +134,7 @@ class Player:
         self._opening += 1
         opening = self._opening
         self._running = True
+        self._asked_at = self._loop.time()
         try:
             self._speaker.start(self._pull, lambda error: self._call_on_loop(lambda: self._lost(opening, error)))
         except BaseException:
@@ -152,6 +154,10 @@ class Player:
             self.interrupt()
         else:
             self._call_on_loop(self.interrupt)
+
+    def waits_since(self) -> float | None:
+        """When an open device asked for samples last, on the loop's clock; None while it is closed."""
+        return self._asked_at if self._running else None
 
     @property
     def stats(self) -> PlayerStats:
@@ -229,7 +235,7 @@ class Player:
     # --- on the device's thread -------------------------------------------------------------------------------------
 
     def _pull(self, samples: int) -> bytes:
-        now = self._loop.time()
+        now = self._asked_at = self._loop.time()
         with self._lock:
             latency = self._speaker.latency
             self._pulls.append(_Pull(self._playout.position, samples, now + latency))

@@ -263,6 +263,14 @@ class Tools(Block):
     log_arguments: Switch = Field(default=False, description="Keep what tools were called with in the audit log")
 
 
+class HealthSettings(Block):
+    """What the assistant may need before it starts anew."""
+
+    memory_limit_mb: int = Field(
+        default=500, ge=150, le=100_000, description="Memory in use above which it leaves and is started anew, MB"
+    )
+
+
 class Log(Block):
     """What is written down."""
 
@@ -349,6 +357,7 @@ class Settings(Section):
     prices: dict[str, ModelPrice] = Field(
         default=DEFAULT_PRICES, description="Prices of a million tokens, by model or Azure deployment"
     )
+    health: HealthSettings = Field(default_factory=HealthSettings, description="Looking after itself")
     log: Log = Field(default_factory=Log, description="Logging")
     state_dir: FilePath | None = Field(
         default=None, description="Where timers and the like are kept; null = the system's place for it"

@@ -48,6 +48,7 @@ prices:
   simulated: {{text_in: 4, cached_text_in: 0.4, text_out: 16, audio_in: 32, cached_audio_in: 0.4, audio_out: 64}}
 tools: {{folders: [gremlins], time_limit_s: 5}}
 state_dir: state
+health: {{memory_limit_mb: 100000}}
 """
 
 GREMLIN: Final = '''\

@@ -30,7 +30,7 @@ WORD: Final = "hey_jarvis"
 
 TICK: Final = FRAME_MS / 1000
 REST: Final = 1.0
-"""While nothing can happen the microphone gives one frame a second, and the speaker asks for nothing: a week holds
+"""While nothing can happen the microphone gives one frame a second, and the speaker asks for one: a week holds
 thirty million frames, and nearly all of them are alike."""
 
 _BLOCK: Final = SPEAKER_RATE * FRAME_MS // 1000
@@ -99,7 +99,7 @@ class Sound:
 class _Stepper:
     """Calls ``step`` each 20 ms of the loop's clock while there is something to do, and seldom while there is not."""
 
-    def __init__(self, sound: Sound, step: Callable[[float], None], rest: float | None) -> None:
+    def __init__(self, sound: Sound, step: Callable[[float], None], rest: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._sound = sound
         self._step = step
@@ -116,10 +116,10 @@ class _Stepper:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _arm(self, after: float | None) -> None:
+    def _arm(self, after: float) -> None:
         self._resting = after != TICK
-        ticks = round((self._loop.time() - self._begin) / TICK) + round((after or 0.0) / TICK)
-        self._timer = None if after is None else self._loop.call_at(self._begin + ticks * TICK, self._tick)
+        ticks = round((self._loop.time() - self._begin) / TICK) + round(after / TICK)
+        self._timer = self._loop.call_at(self._begin + ticks * TICK, self._tick)
 
     def _tick(self) -> None:
         # Arm first: a step may stop this stepper.
@@ -221,7 +221,7 @@ class SimulatedSpeaker:
     def _open(self, source: PcmSource, on_end: EndSink) -> None:
         self._close()
         self._on_end = on_end
-        self._stepper = _Stepper(self._sound, lambda since: self._heard(any(source(_BLOCK))), None)
+        self._stepper = _Stepper(self._sound, lambda since: self._heard(any(source(_BLOCK))), REST)
 
     def stop(self) -> None:
         _on_loop(self._loop, self._close)
