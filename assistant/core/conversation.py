@@ -405,7 +405,7 @@ class Conversation:
         if self._turn is None or not self._is_live(event.response) or event.item in self._stopping:
             return
         self._turn.acted = True
-        item = self._playing.setdefault(event.item, PlayingItem(self._session))
+        item = self._playing.setdefault(event.item, PlayingItem(self._session, self._turn.id))
         item.received_bytes += len(event.pcm)
         self._out.append(do.Play(event.item, event.pcm))
         if self._state is not State.SPEAKING:
@@ -468,9 +468,11 @@ class Conversation:
         item = self._playing.pop(event.item, None) or self._stopping.pop(event.item, None)
         if item is None:
             return
-        if event.interrupted and item.session == self._session and self._link is Link.READY:
+        if event.interrupted:
             heard = min(event.played_ms, item.received_ms)
-            self._out.append(do.TruncateItem(event.item, heard))
+            self._history.cut_off(item.turn, heard / max(1, item.received_ms))
+            if item.session == self._session and self._link is Link.READY:
+                self._out.append(do.TruncateItem(event.item, heard))
         self._advance(event.at)
 
     def _finish_item(self, item: ItemId) -> None:
@@ -509,7 +511,7 @@ class Conversation:
         self._turn = None
         self._session_turns += turn.input is Input.COMPLETE
         if turn.announcement is None:
-            self._history.add(at, turn.text or turn.heard, turn.answer)
+            self._history.add(turn.id, at, turn.text or turn.heard, turn.answer)
         self._out.append(do.EndTurn(turn.id, outcome, detail))
 
     def _advance(self, at: float) -> None:

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from assistant.types import TurnId
+
 MAX_TURNS = 6
 """Turns that are carried over. Each response is billed for all of them."""
 
@@ -26,6 +28,7 @@ class Message:
 
 @dataclass(slots=True)
 class _Exchange:
+    turn: TurnId
     at: float
     user: str
     assistant: str
@@ -38,10 +41,18 @@ class History:
         self._horizon = horizon
         self._exchanges: deque[_Exchange] = deque(maxlen=MAX_TURNS)
 
-    def add(self, at: float, user: str, assistant: str) -> None:
+    def add(self, turn: TurnId, at: float, user: str, assistant: str) -> None:
         """Remember a turn that has ended. A side of which nothing is known is empty."""
         if user.strip() or assistant.strip():
-            self._exchanges.append(_Exchange(at, user.strip()[:MAX_CHARS], assistant.strip()[:MAX_CHARS]))
+            self._exchanges.append(_Exchange(turn, at, user.strip()[:MAX_CHARS], assistant.strip()[:MAX_CHARS]))
+
+    def cut_off(self, turn: TurnId, share: float) -> None:
+        """Only this share of the turn's answer (0 to 1) was heard: the rest was not said, as far as people know."""
+        for exchange in self._exchanges:
+            if exchange.turn == turn and share < 1:
+                words = exchange.assistant.split()
+                heard = words[: round(len(words) * share)]
+                exchange.assistant = " ".join([*heard, "..."]) if heard else ""
 
     def heard_late(self, user: str) -> None:
         """The transcript of the last turn's utterance, which may come after the turn has ended."""

@@ -21,6 +21,7 @@ class PlayingItem:
     """An answer that the speaker has, or has had until it was told to stop."""
 
     session: int
+    turn: TurnId
     received_bytes: int = 0
     finished: bool = False
 

@@ -786,6 +786,23 @@ def test_a_later_session_is_told_what_was_said() -> None:
     ]
 
 
+def test_of_an_answer_that_was_interrupted_only_what_was_heard_is_remembered() -> None:
+    script = Script(context=300.0)
+    script.ask()
+    script.send(ev.UserTranscript(script.at, "tell me a story"))
+    script.respond()
+    script.text("once upon a time there was a very long story")
+    script.audio()
+    script.wake()
+    script.heard(ms=300, interrupted=True)
+    script.send(ev.StopRequested(script.at))
+    script.wait(120)
+    script.wake()
+    script.speak()
+    [restored] = script.all(do.RestoreHistory)[-1:]
+    assert [message.text for message in restored.messages] == ["tell me a story", "once upon a ..."]
+
+
 def test_after_some_minutes_nothing_is_remembered() -> None:
     script = Script(context=300.0)
     answer(script, "will it rain today", "No, it stays dry.", 1)
