@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 
 from assistant import wiring
 from assistant.cli.common import load_config, run_async
@@ -28,7 +29,11 @@ async def _run(config: Config, options: argparse.Namespace) -> None:
     try:
         microphone = wiring.microphone(options.mic or config.audio.input.device, loop)
         speaker = wiring.speaker(options.speaker or config.audio.output.device, loop)
-        await Daemon(config, journal, microphone, speaker).run()
+        daemon = Daemon(config, journal, microphone, speaker)
+        # Code stays until the end. A full collection holds up every thread, the speaker's too, while it walks over it.
+        gc.collect()
+        gc.freeze()
+        await daemon.run()
     finally:
         if file is not None:
             file.close()
