@@ -34,6 +34,7 @@ from assistant.errors import ConfigError, ModelLoadError
 from assistant.journal import Journal
 from assistant.ledger.bookkeeper import Brain
 from assistant.ledger.budget import Caps
+from assistant.local.language import language
 from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer, WallClock
@@ -375,7 +376,12 @@ def wake_words(config: Config) -> WakeWordDetector:
 def phrasebook(config: Config) -> Phrasebook:
     """What is said when no brain answers."""
     folder = config.state_folder / "phrases"
-    return Phrasebook(folder, config.language, config.local.voice, config.local.speed_wpm)
+    return Phrasebook(folder, config.language, local_voice(config), config.local.speed_wpm)
+
+
+def local_voice(config: Config) -> str:
+    """The espeak-ng voice of the embedded server."""
+    return config.local.voice or language(config.language).voice
 
 
 def wake_phrases(config: Config) -> tuple[str, ...]:

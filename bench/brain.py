@@ -192,7 +192,9 @@ def main() -> None:
     print(f"  {'':<14}" + "".join(f"{name:>9}" for name in COLUMNS))
     conditions = CONDITIONS | (MORE_CONDITIONS if options.full else {})
     with ProcessPoolExecutor(max_workers=2) as processes:
-        scores = [processes.submit(listen, options.voices, at, options.strictness) for at in conditions.values()]
+        scores = [
+            processes.submit(listen, options.voices, at, options.strictness, options.full) for at in conditions.values()
+        ]
         for name, score in zip(conditions, scores, strict=True):
             print(score.result().row(name), flush=True)
     recordings(skills, options.strictness)
@@ -321,15 +323,17 @@ class Listener:
         return self._understanding.understand(text)
 
 
-def listen(voices: list[str], condition: Condition, strictness: float) -> Score:
-    """All sentences in one condition; runs in a process of its own."""
+def listen(voices: list[str], condition: Condition, strictness: float, full: bool) -> Score:
+    """All sentences in one condition, by all voices if ``full``; runs in a process of its own."""
     listener = Listener(read_tools(TOOLS), strictness)
     clips = dict(synthesise(voices))
     others = [clips[voice, text] for voice in voices for text in FOREIGN] if condition.noise == "voices" else []
     score = Score()
-    for voice in voices:
+    for index, voice in enumerate(voices):
         listener.new_microphone()  # each voice is another room, heard for the first time
         for seed, text in enumerate(KNOWN + FOREIGN):
+            if not full and seed % len(voices) != index:  # each sentence is said by one of the voices
+                continue
             pcm = in_room(clips[voice, text], condition.snr, seed, others)
             started = time.process_time()
             heard = listener.hear(pcm)

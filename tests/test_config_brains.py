@@ -272,3 +272,38 @@ def test_settings_of_the_own_dialect_are_fine(text: str) -> None:
 def test_any_text_is_an_address_or_none(text: str) -> None:
     address = read_portal_address(text)
     assert address is None or (address.host and address.origin.startswith(("ws://", "wss://")))
+
+
+# --- the embedded server ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("stt: {engine: wyoming}", "local.stt.uri: engine wyoming needs this: tcp://HOST:PORT"),
+        ("stt: {engine: vosk}", "local.stt.model: engine vosk needs this: the folder of a model"),
+        ("stt: {engine: faster_whisper}", "local.stt.model: engine faster_whisper needs this"),
+        ("stt: {engine: wyoming, uri: 'http://h:1'}", "local.stt.uri: "),
+        ("brain: chat\n  chat: {model: m}", "local.chat.url: brain: chat needs this, such as http://127.0.0.1"),
+        ("brain: chat\n  chat: {url: 'http://h/v1'}", "local.chat.model: brain: chat needs this"),
+        ("chat: {api_key_env: sk-12345678901234567890}", "local.chat.api_key_env: expected the NAME"),
+    ],
+)
+def test_what_the_embedded_server_needs(text: str, problem: str) -> None:
+    (line,) = problems_of(f"local:\n  {text}\n")
+    assert problem in line
+
+
+def test_a_language_model_hears_what_its_recogniser_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = "local:\n  brain: chat\n  chat: {url: 'http://h/v1', model: m, api_key_env: LLM_KEY}\n"
+    config = config_of(text)
+    assert any("pocketsphinx hears only" in str(warning) for warning in config.warnings)
+    assert config.secret_of_chat() is None
+    monkeypatch.setenv("LLM_KEY", "k" * 20)
+    secret = config.secret_of_chat()
+    assert secret is not None
+    assert secret.get_secret_value() == "k" * 20
+    (tmp_path / "key").write_text("")
+    broken = config_of(f"local:\n  chat: {{api_key_file: '{tmp_path / 'key'}'}}\n")
+    with pytest.raises(ConfigError, match=r"local\.chat\.api_key_file"):
+        broken.secret_of_chat()

@@ -47,7 +47,7 @@ async def measure(config: Config, microphone: Microphone, speaker: Speaker) -> E
     from assistant.local.voice import Voice
 
     audio = config.audio
-    voice = await asyncio.to_thread(Voice, config.local.voice, config.local.speed_wpm)
+    voice = await asyncio.to_thread(Voice, wiring.local_voice(config), config.local.speed_wpm)
     speech = await asyncio.to_thread(lambda: b"".join(voice.speak(SPEECH)))
     test = EchoTest(
         microphone,

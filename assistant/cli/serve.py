@@ -12,6 +12,8 @@ from assistant import wiring
 from assistant.cli.common import load_config, run_async, say
 from assistant.config import Config
 from assistant.errors import EXIT_OK
+from assistant.local.chat import ChatSettings
+from assistant.local.engines import SttSettings
 from assistant.local.faults import parse_fault
 from assistant.local.process import KEY_VARIABLE, READY_PREFIX
 from assistant.local.server import LocalServerSettings, serve
@@ -35,7 +37,9 @@ def _settings(config: Config, options: argparse.Namespace) -> LocalServerSetting
         port=local.port if options.port is None else options.port,
         key=os.environ.get(KEY_VARIABLE),
         language=config.language,
-        voice=local.voice,
+        stt=SttSettings(local.stt.engine, local.stt.uri, local.stt.model, local.stt.noise_suppression),
+        chat=_chat(config),
+        voice=wiring.local_voice(config),
         speed=local.speed_wpm,
         tts=VoiceSettings(local.tts.engine, local.tts.uri, local.tts.model, local.tts.voice),
         strictness=local.strictness,
@@ -47,6 +51,14 @@ def _settings(config: Config, options: argparse.Namespace) -> LocalServerSetting
         pacing="realtime" if options.realtime else "burst",
         faults=tuple(parse_fault(spec) for spec in options.fault),
     )
+
+
+def _chat(config: Config) -> ChatSettings | None:
+    chat = config.local.chat
+    if config.local.brain != "chat" or chat.url is None or chat.model is None:  # the last two are checked before
+        return None
+    key = config.secret_of_chat()
+    return ChatSettings(chat.url, chat.model, key.get_secret_value() if key else None, chat.patience_s)
 
 
 async def _serve(settings: LocalServerSettings, *, until_eof: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from assistant.config.base import Block
-from assistant.config.values import AsTuple, EndpointUrl, EnvName, FilePath, SocketUrl, WyomingUri
+from assistant.config.values import AsTuple, EndpointUrl, EnvName, FilePath, SocketUrl, Switch, WyomingUri
 
 Provider: TypeAlias = Literal["local", "openai", "azure", "azure_preview", "voice_live", "custom"]
 
@@ -27,6 +27,35 @@ class LocalVoice(Block):
     )
 
 
+class LocalStt(Block):
+    """What hears for the embedded server."""
+
+    engine: Literal["pocketsphinx", "wyoming", "vosk", "faster_whisper"] = Field(
+        default="pocketsphinx", description="What hears; pocketsphinx knows English and the tools' sentences only"
+    )
+    uri: WyomingUri | None = Field(default=None, description="Address of the server (engine: wyoming)")
+    model: FilePath | None = Field(default=None, description="Folder of the model (engines vosk and faster_whisper)")
+    noise_suppression: Switch = Field(
+        default=True, description="Suppress noise for a second look at what was not understood (engine: pocketsphinx)"
+    )
+
+
+class LocalChat(Block):
+    """The language model of the embedded server (brain: chat)."""
+
+    url: EndpointUrl | None = Field(default=None, description="Address up to, not including, /chat/completions")
+    model: str | None = Field(default=None, min_length=1, description="Name of the model")
+    api_key_env: EnvName | None = Field(
+        default=None, description="Environment variable that holds the key; null = none"
+    )
+    api_key_file: FilePath | None = Field(
+        default=None, description="File that holds the key; comes before the variable"
+    )
+    patience_s: float = Field(
+        default=15.0, ge=1, le=300, description="How long the model may be silent before the sentences answer, s"
+    )
+
+
 class LocalServer(Block):
     """The embedded server (provider: local)."""
 
@@ -35,7 +64,14 @@ class LocalServer(Block):
     url: SocketUrl | None = Field(
         default=None, description="A server that already runs; null = start one with the daemon"
     )
-    voice: str = Field(default="en-us", min_length=1, description="espeak-ng voice of the answers")
+    brain: Literal["sentences", "chat"] = Field(
+        default="sentences", description="What answers: the sentences of the tools, or a language model"
+    )
+    chat: LocalChat = Field(default_factory=LocalChat, description="The language model (brain: chat)")
+    stt: LocalStt = Field(default_factory=LocalStt, description="What hears")
+    voice: str | None = Field(
+        default=None, min_length=1, description="espeak-ng voice of the answers; null = that of the language"
+    )
     speed_wpm: int = Field(default=165, ge=80, le=400, description="Words per minute of that voice")
     tts: LocalVoice = Field(default_factory=LocalVoice, description="What speaks, if not espeak-ng")
     strictness: float = Field(

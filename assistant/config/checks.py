@@ -24,6 +24,7 @@ def find_problems(settings: Settings) -> Iterator[Finding]:
         if tts.engine == engine and getattr(tts, key) is None:
             yield ("local", "tts", key), f"engine {engine} needs it"
     yield from _hearing(settings)
+    yield from _embedded(settings)
     if settings.audio.output.device == STDIN:
         yield ("audio", "output", "device"), "'-' is standard input: a speaker needs wav:PATH"
 
@@ -41,8 +42,28 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
             path = (section_of(provider), "endpoint" if provider in ("azure", "azure_preview", "voice_live") else "url")
             yield path, "not encrypted: what people say and the key can be read on the way; use wss://"
     yield from _money(settings)
+    if settings.local.brain == "chat" and settings.local.stt.engine == "pocketsphinx":
+        message = "pocketsphinx hears only the tools' sentences: the language model will not be told of anything else"
+        yield ("local", "stt", "engine"), message
     if settings.barge_in.mode == "speech" and settings.echo.canceller == "off":
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
+
+
+def _embedded(settings: Settings) -> Iterator[Finding]:
+    local = settings.local
+    needs = {
+        "wyoming": ("uri", "tcp://HOST:PORT of a speech-to-text server"),
+        "vosk": ("model", "the folder of a model for vosk"),
+        "faster_whisper": ("model", "the folder of a model for faster-whisper"),
+    }
+    if local.stt.engine in needs:
+        key, what = needs[local.stt.engine]
+        if getattr(local.stt, key) is None:
+            yield ("local", "stt", key), f"engine {local.stt.engine} needs this: {what}"
+    if local.brain == "chat":
+        for key, example in (("url", "http://127.0.0.1:11434/v1"), ("model", "qwen3:4b")):
+            if getattr(local.chat, key) is None:
+                yield ("local", "chat", key), f"brain: chat needs this, such as {example}"
 
 
 def _money(settings: Settings) -> Iterator[Finding]:

@@ -85,6 +85,19 @@ class Config(Settings):
             path = (name, "api_key_file" if section.api_key_file else "api_key_env")
             raise ConfigError(self.label, [self._origin.document.problem(path, str(error))]) from None
 
+    def secret_of_chat(self) -> SecretStr | None:
+        """The API key of the embedded server's language model: ``local.chat.api_key_file``, then the variable, then
+        the systemd credential ``local_chat_api_key``; None if there is none.
+
+        Raises ConfigError if the place that was named cannot be used.
+        """
+        chat = self.local.chat
+        try:
+            return find_secret("local_chat_api_key", chat.api_key_env, chat.api_key_file)
+        except UnusableSecret as error:
+            path = ("local", "chat", "api_key_file" if chat.api_key_file else "api_key_env")
+            raise ConfigError(self.label, [self._origin.document.problem(path, str(error))]) from None
+
     def pin(self) -> SecretStr | None:
         """The PIN for tools of tier ``pin``: ``tools.pin_file``, else the systemd credential ``pin``, else None.
 

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from assistant.errors import ConfigError, ConfigProblem
 from assistant.local.numbers import plain_words, spell, spoken_words
 
 LANGUAGES: Final = Path(__file__).resolve().parents[1] / "languages"
@@ -92,16 +91,11 @@ class Language:
 
 @cache
 def language(code: str) -> Language:
-    """The language of a code such as ``de`` or ``de-AT``. Raises ConfigError when there is no such folder."""
-    path = LANGUAGES / code / "brain.toml"
-    if not path.is_file():
-        path = LANGUAGES / code.partition("-")[0].lower() / "brain.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in LANGUAGES.glob("*/brain.toml")))
-        raise ConfigError(
-            "config",
-            [ConfigProblem("language", f"the embedded brain does not speak {code!r}; it speaks {known}")],
-        )
+    """The language of a code such as ``de`` or ``de-AT``; English where the brain does not speak it."""
+    for name in (code, code.partition("-")[0].lower(), DEFAULT):
+        path = LANGUAGES / name / "brain.toml"
+        if path.is_file():
+            break
     return _read(path.parent.name, tomllib.loads(path.read_text(encoding="utf-8")))
 
 

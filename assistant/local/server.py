@@ -31,6 +31,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from assistant.errors import ConnectError
+from assistant.local.chat import Chat, ChatSettings
 from assistant.local.dialects import wire
 from assistant.local.engines import SttSettings, make_engine
 from assistant.local.faults import Fault, Faults
@@ -66,6 +67,7 @@ class LocalServerSettings:
     port: 0 takes a free one, which ``ready`` is told.
     key: what clients must show; None lets everybody in who can reach the address.
     voice, speed: of espeak-ng, words per minute.
+    chat: a language model that answers; None = the sentences of the tools.
     stt: what hears; see ``engines``. tts: what speaks; see ``voices``.
     strictness: see ``grammar``; wake_phrases: what may stand before a command, such as "hey jarvis".
     state_folder: keeps how the microphone sounds from one run to the next; None keeps nothing.
@@ -80,6 +82,7 @@ class LocalServerSettings:
     key: str | None = field(default=None, repr=False)
     language: str = "en"
     stt: SttSettings = field(default_factory=SttSettings)
+    chat: ChatSettings | None = None
     tts: VoiceSettings = field(default_factory=VoiceSettings)
     voice: str = DEFAULT_VOICE
     speed: int = DEFAULT_SPEED
@@ -123,6 +126,7 @@ async def _listen(settings: LocalServerSettings, engine: Engine, voices: Voices,
     options = SessionOptions(
         voice=settings.voice,
         language=language(settings.language),
+        chat=Chat(settings.chat) if settings.chat is not None else None,
         strictness=settings.strictness,
         wake_phrases=settings.wake_phrases,
         limit_s=settings.session_limit_s,
