@@ -28,6 +28,7 @@ from assistant.types import SPEAKER_RATE
 from tests import hostile
 from tests.house import CONFIG, House
 from tests.test_daemon import TONE, base, serving
+from tests.test_hostile import wait_for_door
 from tests.vsound import virtual_sound
 
 WAKES = 3
@@ -123,7 +124,7 @@ def daemon(folder: Path, environment: dict[str, str], url: str) -> Iterator[tupl
     with Kitchen(folder / "room.fifo", folder / "room.wav") as kitchen, House(folder, url, MORE, config) as house:
         house.start(**environment)
         house.wait_for("ready", within=60)
-        time.sleep(1.0)
+        wait_for_door(socket_path(folder / "state"))
         yield house, kitchen
 
 

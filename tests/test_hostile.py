@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,18 @@ from tests.house import House, room
 from tests.test_daemon import answer_everything, base, outcomes, serving
 
 pytestmark = pytest.mark.daemon
+
+
+def wait_for_door(path: Path, within: float = 20.0) -> None:
+    """Until the control socket answers: it opens a moment after the daemon is ready."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            client.request(path, "status")
+            return
+        except client.NotRunning:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_the_daemon_goes_on_answering(tmp_path: Path) -> None:
@@ -36,6 +49,7 @@ def test_the_daemon_goes_on_answering(tmp_path: Path) -> None:
     with serving(answer_everything) as server, House(tmp_path, base(server), more) as house:
         house.start(room(8.0, "hey jarvis", 0.5, "what time is it", 3.0))
         house.wait_for("ready", within=60)
+        wait_for_door(path)
         names = [habit.__name__ for habit in hostile.HABITS if habit is not hostile.good]
         threads = []
         for name in [*names[:4], "blocks_the_loop"]:
