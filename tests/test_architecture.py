@@ -84,7 +84,8 @@ LIBRARIES = {
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",
     "pydantic": "assistant/config/ assistant/plugin/ assistant/tools/ plugins/",
-    "aiohttp": "plugins/home_assistant/connection.py",
+    "aiohttp": "plugins/home_assistant/connection.py assistant/local/chat.py",
+    "aiomqtt": "plugins/mqtt/link.py",
     "mcp": "plugins/mcp/worker.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
 }
