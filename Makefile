@@ -6,10 +6,10 @@ ARGS ?=
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-home lint bench simulate clean
+.PHONY: help setup demo run test test-home lint bench simulate size deb test-systemd lock audit clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: system packages, then the virtual environment
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' .ci/setup
@@ -38,6 +38,23 @@ bench: setup ## Measure: wake words, latency, memory, start-up
 
 simulate: setup ## Play a week in a simulated house: make simulate DAYS=7 SEED=1
 	@$(BIN)/python -m tests.simulation --days $(or $(DAYS),7) --seed $(or $(SEED),1) $(ARGS)
+
+size: setup ## Measure the wheel, the installed tree and the exposure of the service
+	@$(BIN)/python -m bench.size
+
+deb: ## Build the Debian package of the service, for this architecture and Python
+	@systemd/build-deb
+
+test-systemd: setup ## Install, break, upgrade and remove the package under a real systemd (root)
+	@$(BIN)/python -m tests.real_systemd
+
+lock: setup ## Lock the service's packages with hashes; ARGS=--upgrade takes new versions
+	@$(BIN)/python -m pip install --quiet uv
+	@UV='$(BIN)/uv' systemd/lock $(ARGS)
+
+audit: setup ## Ask PyPI for known vulnerabilities of the locked packages
+	@$(BIN)/python -m pip install --quiet pip-audit
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r systemd/requirements.lock $(ARGS)
 
 clean: ## Remove what was built; keeps the virtual environment
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

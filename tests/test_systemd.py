@@ -1,7 +1,8 @@
-"""The systemd unit: valid without a single remark, hardened, and in step with what the daemon does."""
+"""The systemd units: valid without a single remark, hardened, and in step with what the daemon does."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,8 +13,11 @@ import pytest
 
 from assistant.errors import EXIT_CONFIG, EXIT_RESTART
 
-UNIT = Path(__file__).resolve().parents[1] / "systemd" / "hearth.service"
-MOST_EXPOSURE = 2.0
+FOLDER = Path(__file__).resolve().parents[1] / "systemd"
+UNIT = FOLDER / "hearth.service"
+USER_UNIT = FOLDER / "hearth-user.service"
+OFFLINE = FOLDER / "offline.conf"
+MOST_EXPOSURE = 1.5
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
@@ -25,25 +29,29 @@ def settings(text: str) -> dict[str, list[str]]:
     return found
 
 
-def analyze(command: str, tmp_path: Path, *options: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze on the unit as it would be installed here: with a program that exists."""
-    program, *_ = settings(UNIT.read_text("utf-8"))["ExecStart"][0].split()
-    copy = tmp_path / UNIT.name
-    copy.write_text((text or UNIT.read_text("utf-8")).replace(program, sys.executable), "utf-8")
+def analyze(command: str, tmp_path: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze on a unit as it would be installed here: with a program that exists."""
+    program, *_ = settings(text)["ExecStart"][0].split()
+    copy = tmp_path / "hearth.service"
+    copy.write_text(text.replace(program, sys.executable), "utf-8")
     line = ["systemd-analyze", command, *options, str(copy)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    # A user's manager wants to know where that user's run-time files are.
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
 @needs_systemd
-def test_verify_has_nothing_to_say(tmp_path: Path) -> None:
-    result = analyze("verify", tmp_path)
+@pytest.mark.parametrize("unit", [[UNIT], [UNIT, OFFLINE], [USER_UNIT]], ids=["system", "offline", "user"])
+def test_verify_has_nothing_to_say(unit: list[Path], tmp_path: Path) -> None:
+    text = "\n".join(file.read_text("utf-8") for file in unit)
+    result = analyze("verify", tmp_path, text, *(["--user"] if unit == [USER_UNIT] else []))
     assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
 
 
 @needs_systemd
 def test_verify_would_have_said_it(tmp_path: Path) -> None:
     """verify ends with 0 for a misspelt setting: its output is what counts."""
-    result = analyze("verify", tmp_path, text=UNIT.read_text("utf-8").replace("WatchdogSec=30", "WatchdogSec=banana"))
+    result = analyze("verify", tmp_path, UNIT.read_text("utf-8").replace("WatchdogSec=30", "WatchdogSec=banana"))
     assert "banana" in result.stderr
     assert result.returncode == 0
 
@@ -51,25 +59,32 @@ def test_verify_would_have_said_it(tmp_path: Path) -> None:
 @needs_systemd
 def test_exposure(tmp_path: Path) -> None:
     threshold = f"--threshold={MOST_EXPOSURE * 10:.0f}"
-    result = analyze("security", tmp_path, "--offline=true", "--no-pager", threshold)
+    result = analyze("security", tmp_path, UNIT.read_text("utf-8"), "--offline=true", "--no-pager", threshold)
     if "Unknown option" in result.stderr or "unrecognized option" in result.stderr:
         pytest.skip("this systemd cannot judge a unit that is not installed")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "exposure" in result.stdout
 
 
-def test_contract_with_the_daemon() -> None:
-    unit = settings(UNIT.read_text("utf-8"))
+@pytest.mark.parametrize("file", [UNIT, USER_UNIT], ids=["system", "user"])
+def test_contract_with_the_daemon(file: Path) -> None:
+    unit = settings(file.read_text("utf-8"))
     assert unit["Type"] == ["notify"]
     assert unit["NotifyAccess"] == ["main"]
     assert float(unit["WatchdogSec"][0]) == 30
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == [str(EXIT_CONFIG)]
     assert str(EXIT_RESTART) not in unit["RestartPreventExitStatus"]
+    assert unit["LimitCORE"] == ["0"], "a core file would hold the last seconds of the room"
+
+
+def test_state_and_devices() -> None:
+    unit = settings(UNIT.read_text("utf-8"))
     assert unit["StateDirectory"] == ["hearth"]
+    assert (unit["StateDirectoryMode"], unit["UMask"]) == (["0700"], ["0077"])
     assert unit["DeviceAllow"] == ["char-alsa rw"]
 
 
 def test_credentials_have_the_names_that_the_configuration_looks_for() -> None:
     names = re.findall(r"^#LoadCredential=(\w+):", UNIT.read_text("utf-8"), re.MULTILINE)
-    assert names == [f"{provider}_api_key" for provider in ("openai", "azure", "custom")]
+    assert names == [f"{provider}_api_key" for provider in ("openai", "azure", "voice_live", "custom")]

@@ -1,0 +1,311 @@
+"""The part of ``tests.real_systemd`` that runs under the booted systemd: as root, with Debian's Python, no network.
+
+The microphone is a pipe into which :func:`room` writes quiet noise and what people say, in real time.
+"""
+
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import threading
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.jsonl"
+ROOM = Path("/run/room")
+STATE = Path("/var/lib/hearth")
+KEY = "sk-0123456789abcdef0123"
+
+CONFIG = f"""\
+provider: local
+audio: {{input: {{device: "wav:{ROOM}/microphone"}}, output: {{device: "wav:{STATE}/speaker.wav"}}}}
+log: {{events_file: {STATE}/events.jsonl}}
+"""
+
+DROP_IN = r"""\
+[Service]
+WatchdogSec=6
+TimeoutStartSec=30
+RestartSec=1
+LoadCredential=openai_api_key:/etc/hearth/openai_api_key
+# Inside the sandbox, before the daemon: Hearth's own code finds the key, and the group audio opens what it owns.
+ExecStartPre=/opt/hearth/current/bin/python -c \
+  "from assistant.config.credentials import find_secret; assert find_secret('openai_api_key', None, None)"
+ExecStartPre=/usr/bin/test -r /etc/hearth/for-the-group-audio
+"""
+
+
+def run(*command: str, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def show(name: str) -> str:
+    return run("systemctl", "show", "-P", name, "hearth").stdout.strip()
+
+
+def note(check: str, ok: bool, seen: object) -> None:
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({"check": check, "ok": bool(ok), "seen": str(seen)}) + "\n")
+
+
+def wait_until(what: str, condition, within: float) -> float:
+    """Seconds until the condition holds. Raises AssertionError if it does not in time."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > within:
+            log = run("journalctl", "-u", "hearth", "-n", "40", "--no-pager", check=False).stdout
+            raise AssertionError(f"not within {within:.0f} s: {what}\n{log}")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def active() -> bool:
+    return run("systemctl", "is-active", "hearth", check=False).stdout.strip() == "active"
+
+
+def version() -> str:
+    link = str(Path("/opt/hearth/current").readlink())
+    return re.sub(r"^versions/(.*)-\w+$", r"\1", link)
+
+
+def package(name: str) -> str:
+    (file,) = HERE.glob(f"hearth_{name}_*.deb")
+    return str(file)
+
+
+def room() -> None:
+    """Fill the microphone's pipe for whoever reads it, for ever."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 2**32 - 1, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", 2**32 - 1
+    )
+    noise = [struct.pack("<320h", *(round(random.gauss(0, 60)) for _ in range(320))) for _ in range(50)]
+    said = ROOM / "said"
+    while True:
+        with (ROOM / "microphone").open("wb", buffering=0) as pipe:
+            try:
+                pipe.write(header)
+                due, speech = time.monotonic(), b""
+                while True:
+                    if not speech and said.exists():
+                        speech = said.read_bytes()
+                        said.unlink()
+                    frame, speech = speech[:640], speech[640:]
+                    pipe.write(frame if len(frame) == 640 else random.choice(noise))
+                    due = max(due + 0.02, time.monotonic() - 1)
+                    time.sleep(max(0.0, due - time.monotonic()))
+            except BrokenPipeError:
+                pass
+
+
+SPEAK = """
+import sys, numpy as np
+from assistant.demo.kitchen import Person
+parts = [part.samples for part in (Person().utter(text) for text in sys.argv[2:])]
+sound = np.concatenate([piece for part in parts for piece in (part, np.zeros(9600, np.int16))])
+noisy = sound + np.random.default_rng(1).normal(0, 60, sound.size)
+open(sys.argv[1] + ".new", "wb").write(np.clip(noisy, -32768, 32767).astype("<i2").tobytes())
+import os; os.rename(sys.argv[1] + ".new", sys.argv[1])
+"""
+
+
+def events(name: str) -> int:
+    file = STATE / "events.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return sum(json.loads(line)["name"] == name for line in lines)
+
+
+def install() -> None:
+    Path("/etc/hearth").mkdir()
+    Path("/etc/hearth/config.yaml").write_text(CONFIG)
+    key = Path("/etc/hearth/openai_api_key")
+    key.touch(0o600)
+    key.write_text(KEY)
+    secret = Path("/etc/hearth/for-the-group-audio")
+    secret.touch(0o640)
+    run("chgrp", "audio", str(secret))
+    folder = Path("/etc/systemd/system/hearth.service.d")
+    folder.mkdir(parents=True)
+    (folder / "test.conf").write_text(DROP_IN)
+    began = time.monotonic()
+    run("dpkg", "-i", package(FIRST))
+    note("dpkg -i, without any network", active(), f"{time.monotonic() - began:.0f} s, version {version()}")
+    ready = (int(show("ActiveEnterTimestampMonotonic")) - int(show("ExecMainStartTimestampMonotonic"))) / 1e6
+    note("READY=1", active(), f"after {ready:.1f} s; {show('StatusText')}")
+    enabled = run("systemctl", "is-enabled", "hearth").stdout.strip()
+    note("starts with the machine", enabled == "enabled", enabled)
+
+
+def sandbox() -> None:
+    status = Path(f"/proc/{show('MainPID')}/status").read_text()
+    field = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    uid = run("id", "-u", "hearth").stdout.strip()
+    audio = run("getent", "group", "audio").stdout.split(":")[2]
+    note(
+        "user hearth, group audio",
+        field["Uid"].split()[0] == uid and audio in field["Groups"].split(),
+        "also read a file of the group, inside the sandbox",
+    )
+    held = (
+        field["NoNewPrivs"] == "1"
+        and field["Seccomp"] == "2"
+        and int(field["CapEff"], 16) == int(field["CapBnd"], 16) == 0
+    )
+    note("no privileges, no capabilities, system calls filtered", held, f"CapBnd {field['CapBnd']}")
+    judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", "/etc/systemd/system/hearth.service")
+    score = re.search(r"exposure level for hearth.service: ([\d.]+)", judged.stdout)
+    note("exposure of the installed unit is at most 1.5", score and float(score[1]) <= 1.5, score and score[1])
+    devices = show("DevicePolicy"), *show("DeviceAllow").splitlines()
+    note("devices", devices[0] == "closed", " ".join(devices))
+
+
+def credentials() -> None:
+    path = Path(f"/proc/{show('MainPID')}/root/run/credentials/hearth.service/openai_api_key")
+    refused = run("runuser", "-u", "hearth", "--", "cat", "/etc/hearth/openai_api_key", check=False).returncode != 0
+    note(
+        "the credential reaches the service, its file only root",
+        path.read_text() == KEY and refused,
+        oct(path.stat().st_mode & 0o777),
+    )
+    Path("/etc/hearth/config.yaml").write_text(CONFIG.replace("local", "openai"))
+    run("systemctl", "restart", "hearth")
+    note("the daemon runs with provider openai", active(), show("StatusText"))
+    leaked = KEY in run("journalctl", "-u", "hearth", "--no-pager").stdout
+    note("the key is in no log line", not leaked, "journalctl -u hearth")
+    Path("/etc/hearth/config.yaml").write_text(CONFIG)
+    run("systemctl", "restart", "hearth")
+
+
+def wrong_configuration() -> None:
+    Path("/etc/hearth/config.yaml").write_text("sesion: {}\n")
+    run("systemctl", "restart", "hearth", check=False)
+    time.sleep(3)
+    seen = show("ActiveState"), show("ExecMainStatus"), show("NRestarts")
+    note("a wrong configuration stays down with status 78", seen[:2] == ("failed", "78"), " ".join(seen[:2]))
+    Path("/etc/hearth/config.yaml").write_text(CONFIG)
+    run("systemctl", "restart", "hearth")
+
+
+def spoken_turn() -> None:
+    before = events("playback_stopped")
+    run("/opt/hearth/current/bin/python", "-c", SPEAK, str(ROOM / "said"), "hey jarvis", "what time is it")
+    took = wait_until("a spoken answer", lambda: events("playback_stopped") > before, 40)
+    note(
+        "a spoken request is answered inside the sandbox",
+        True,
+        f"{took:.1f} s after it began; {(STATE / 'speaker.wav').stat().st_size} bytes of speech",
+    )
+    status = json.loads(run("/usr/bin/hearth", "status", "--json").stdout)
+    note("sudo hearth status --json", bool(status), ", ".join(list(status)[:6]))
+    modes = {oct(path.stat().st_mode & 0o077) for path in [STATE, *STATE.rglob("*")] if not path.is_symlink()}
+    note(
+        "state is for nobody else (0700, 0600)",
+        modes == {"0o0"},
+        f"{sum(1 for _ in STATE.rglob('*'))} files and folders",
+    )
+    listening = run("ss", "-Hltnu").stdout.split("\n")
+    addresses = {line.split()[4] for line in listening if line.strip()}
+    note(
+        "every listening socket is on loopback",
+        all(a.startswith(("127.", "[::1]")) for a in addresses),
+        ", ".join(addresses) or "none",
+    )
+
+
+def restart_after(name: str, number: signal.Signals, within: float) -> None:
+    before, pid = int(show("NRestarts")), show("MainPID")
+    os.kill(int(pid), number)
+
+    def back() -> bool:
+        return int(show("NRestarts")) > before and active() and show("MainPID") not in ("0", pid)
+
+    took = wait_until(f"a restart after {name}", back, within)
+    note(f"restart after {name}", True, f"listening again after {took:.1f} s")
+
+
+def restarts() -> None:
+    restart_after("SIGKILL", signal.SIGKILL, 20)
+    restart_after("SIGSTOP: hung, the watchdog ends it", signal.SIGSTOP, 40)
+    why = run("journalctl", "-u", "hearth", "--no-pager").stdout
+    note("the journal names the watchdog", "Watchdog timeout" in why, "Watchdog timeout (limit 6s)!")
+
+
+def upgrade() -> None:
+    (STATE / "marker").write_text("kept")
+    config = Path("/etc/hearth/config.yaml").read_text()
+    run("dpkg", "-i", package(NEXT))
+    down = (int(show("ActiveEnterTimestampMonotonic")) - int(show("InactiveEnterTimestampMonotonic"))) / 1e6
+    note(f"upgrade to {NEXT}", active() and version() == NEXT, f"deaf for {down:.1f} s")
+    same = (STATE / "marker").read_text() == "kept" and Path("/etc/hearth/config.yaml").read_text() == config
+    note("it keeps state and configuration", same, "marker, config.yaml")
+    broken = run("dpkg", "-i", package(BROKEN), check=False)
+    told = [line for line in broken.stderr.splitlines() if "rolled back" in line]
+    note(
+        f"{BROKEN} never becomes ready: the upgrade fails and says so",
+        broken.returncode != 0 and told,
+        *told or [broken.stderr[-300:]],
+    )
+    note(f"rolled back: {NEXT} listens", active() and version() == NEXT, show("StatusText"))
+    whole = (STATE / "marker").exists() and not (STATE / "scribble").exists()
+    note("with the state from before", whole, "marker there, what the new version wrote gone")
+    program = Path(f"/proc/{show('MainPID')}/cmdline").read_text().split("\0")[0]
+    note("the old program runs", f"/{NEXT}-" in program, program)
+    run("dpkg", "-i", package(NEXT))
+    note(
+        "installing the version that runs mends the package",
+        active(),
+        run("dpkg-query", "-W", "-f", "${Status} ${Version}", "hearth").stdout,
+    )
+
+
+def removal() -> None:
+    run("dpkg", "-r", "hearth")
+    left = [
+        path
+        for path in ("/opt/hearth", "/etc/systemd/system/hearth.service", "/usr/bin/hearth", "/usr/share/hearth")
+        if Path(path).exists()
+    ]
+    processes = run("pgrep", "-u", "hearth", check=False).stdout.split()
+    note(
+        "dpkg -r removes program, unit and processes",
+        not left and not processes,
+        f"left: {left + processes or 'nothing'}",
+    )
+    note(
+        "and keeps configuration and state",
+        (STATE / "marker").exists() and Path("/etc/hearth/config.yaml").exists(),
+        "/etc/hearth, /var/lib/hearth",
+    )
+    run("dpkg", "-P", "hearth")
+    places = ["/opt", "/etc", "/var/lib", "/usr/bin", "/usr/local", "/usr/share", "/run/systemd"]
+    found = run("find", *places, "-iname", "*hearth*", "-not", "-name", "*hearth-probe*", check=False).stdout.split()
+    account = run("getent", "passwd", "hearth", check=False).stdout
+    note("dpkg -P leaves no file and no account", not found and not account, f"left: {found or 'nothing'}")
+
+
+def main() -> None:
+    ROOM.mkdir()
+    os.mkfifo(ROOM / "microphone")
+    (ROOM / "microphone").chmod(0o644)
+    threading.Thread(target=room, daemon=True).start()
+    for part in (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, removal):
+        try:
+            part()
+        except Exception:
+            traceback.print_exc()
+            note(part.__name__, False, "it broke off: see out.log")
+    note("the end", True, "")
+
+
+versions = sorted(path.name.split("_")[1] for path in HERE.glob("hearth_*.deb"))
+FIRST, NEXT, BROKEN = versions
+
+if __name__ == "__main__":
+    main()
