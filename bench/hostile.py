@@ -125,6 +125,7 @@ def daemon(folder: Path, environment: dict[str, str], url: str) -> Iterator[tupl
         house.start(**environment)
         house.wait_for("ready", within=60)
         wait_for_door(socket_path(folder / "state"))
+        time.sleep(1.0)  # the ears learn what quiet is here
         yield house, kitchen
 
 
