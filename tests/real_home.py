@@ -35,7 +35,7 @@ CLIENT = "http://127.0.0.1/"
 # Beside the package itself: what it would install at its first start, which a test does not wait for.
 PACKAGES = [
     *(f"homeassistant=={VERSION}", "josepy<2", "SQLAlchemy", "fnv-hash-fast", "psutil-home-assistant", "Pillow"),
-    *("janus", "securetar==2024.2.1", "home-assistant-frontend"),
+    *("janus", "securetar==2024.2.1", "home-assistant-frontend", "paho-mqtt==1.6.1"),
 ]
 STAMP = VENV / f".installed-{hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:12]}"
 
