@@ -10,6 +10,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -38,6 +39,7 @@ from assistant.local.language import language
 from assistant.local.process import LocalServerProcess
 from assistant.phrasebook import Phrasebook
 from assistant.plugin import Ringer, WallClock
+from assistant.realtime.dialects import OFFLINE_KEY
 from assistant.realtime.settings import (
     AzureSemanticVad,
     SemanticVad,
@@ -60,7 +62,6 @@ END_CONVERSATION_SPEC: Final = {
     "description": "End the conversation. Call it when the user says goodbye or wants nothing more, after a few words "
     "of farewell; the microphone then closes until the next wake word.",
     "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-    "x-offline": {"sentences": ["(goodbye|good bye|bye)", "(that is all|that's all)", "i am done"], "topic": ""},
 }
 """The one tool that belongs to no plugin: the conversation itself answers it."""
 
@@ -180,6 +181,19 @@ def session_settings(config: Config, tools: ToolRegistry, persona: str = "") -> 
     )
 
 
+def near_settings(config: Config, tools: ToolRegistry, persona: str) -> SessionSettings | None:
+    """What the embedded brain is asked for before the provider is; None if there is nothing to ask it for."""
+    names = config.session.local_first
+    if not names or provider_of(config, persona) == "local":
+        return None
+    allowed = config.personas[persona].tools if persona else None
+    near = [spec for spec in tools.specs(offline=True, allowed=names) if OFFLINE_KEY in spec]
+    if allowed is not None:
+        offered = {spec["name"] for spec in tools.specs(offline=False, allowed=allowed)}
+        near = [spec for spec in near if spec["name"] in offered]
+    return replace(session_settings(config, tools, core_personas.FALLBACK.name), tools=near) if near else None
+
+
 def _turn_detection(config: Config) -> TurnDetection | None:
     session = config.session
     match session.turn_detection:
@@ -200,7 +214,8 @@ def tool_specs(config: Config, tools: ToolRegistry, persona: str = "") -> list[d
     allowed = config.personas[persona].tools if persona else None
     specs = tools.specs(offline=True, allowed=allowed)
     if config.follow_up.mode != "never":
-        specs.append(END_CONVERSATION_SPEC)
+        goodbye = {"sentences": list(language(config.language).goodbye), "topic": ""}
+        specs.append({**END_CONVERSATION_SPEC, "x-offline": goodbye})
     return specs
 
 
@@ -248,7 +263,12 @@ def tool_registry(
 ) -> ToolRegistry:
     """All plugins, loaded and not yet started."""
     registry = ToolRegistry(
-        config.state_folder / "plugins", clock=clock, ringer=alerts, threads=threads, tiers=config.tools.tiers
+        config.state_folder / "plugins",
+        clock=clock,
+        ringer=alerts,
+        threads=threads,
+        tiers=config.tools.tiers,
+        language=config.language,
     )
     registry.load(config.tools.folders, disabled=config.tools.disabled, settings=config.plugins)
     registry.unknown += (lines := _unknown_tools(config, registry))

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from assistant.local.numbers import plain_words, spell, spoken_words
+from assistant.local.numbers import digits_for_words, plain_words, spell, spoken_words
 
 LANGUAGES: Final = Path(__file__).resolve().parents[1] / "languages"
 DEFAULT: Final = "en"
@@ -58,12 +58,16 @@ class Language:
     numbers: str
     requests: Mapping[Request, tuple[str, ...]]
     answers: Mapping[Answer, tuple[str, ...]]
+    goodbye: tuple[str, ...]
+    """How a conversation is ended; see ``wiring``."""
     polite_before: tuple[str, ...]
     polite_after: tuple[str, ...]
     phrases: Mapping[str, str]
     durations: Durations
     list_and: str
     list_or: str
+    rewrites: Mapping[str, str]
+    """Words to read as others, such as number words that are in no table."""
     garbage: tuple[str, ...]
     """Frequent words, for the recogniser's loop of speech that is no command; () = it has no model of the language."""
 
@@ -81,6 +85,12 @@ class Language:
     def words(self, text: str) -> list[str]:
         """``text`` as the grammar has it: lower case, no punctuation, numbers as ``spell`` has them."""
         return spoken_words(text) if self.code == DEFAULT else plain_words(text)
+
+    def digits(self, text: str) -> str:
+        """Lower-case ``text`` with digits for number words, as far as we and not only hassil know them."""
+        if self.code == DEFAULT:
+            return digits_for_words(text)
+        return " ".join(self.rewrites.get(word, word) for word in text.split())
 
     def listing(self, things: Sequence[str], word: str | None = None) -> str:
         """ "tea, milk and bread"; ``word``: instead of "and"."""
@@ -110,6 +120,7 @@ def _read(code: str, data: Mapping[str, Any]) -> Language:
         voice=data["voice"],
         numbers=data["numbers"],
         requests={request: _texts(data["requests"].get(request.value, ())) for request in Request},
+        goodbye=_texts(data["goodbye"]),
         answers={answer: _texts(data["answers"][answer.value]) for answer in Answer},
         polite_before=_texts(data["polite"]["before"]),
         polite_after=_texts(data["polite"]["after"]),
@@ -117,6 +128,7 @@ def _read(code: str, data: Mapping[str, Any]) -> Language:
         durations=Durations(_texts(durations.get("forms", ())), durations.get("seconds", {})),
         list_and=data["list_and"],
         list_or=data["list_or"],
+        rewrites=data.get("rewrites", {}),
         garbage=tuple(data.get("recognizer", {}).get("garbage", "").split()),
     )
 

@@ -24,8 +24,8 @@ from hassil.intents import (
 from hassil.models import MatchEntity
 from hassil.recognize import RecognizeResult, recognize_all
 
-from assistant.local.language import DEFAULT, Answer, Request
-from assistant.local.numbers import digits_for_words, spoken_words
+from assistant.local.language import Answer, Request
+from assistant.local.numbers import spoken_words
 from assistant.local.skills import DURATION, UNITS, Skill, Skills, Template, parsed, topic_slot
 from assistant.local.slots import AnyText, Numbers, Slot, Words, parse_template
 
@@ -150,8 +150,7 @@ class Understanding:
 
     def _best_number(self, text: str, intents: Intents) -> RecognizeResult | None:
         # Digits as a second try: they cover forms that hassil does not know, such as "a hundred and five".
-        digits = digits_for_words(text.lower()) if self._language.code == DEFAULT else text
-        for form in dict.fromkeys((text, digits)):
+        for form in dict.fromkeys((text, self._language.digits(text.lower()))):
             if (result := self._best(form, intents)) is not None:
                 return result
         return None

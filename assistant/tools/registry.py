@@ -47,6 +47,7 @@ from assistant.tools.settings import WrongSettings, validated
 from assistant.tools.state import StateFolder
 from assistant.tools.threads import DaemonThreads
 from assistant.tools.tool import Entities, Tool, build_tool
+from assistant.tools.translations import AUTHORS, Translations
 
 __all__ = ["PluginInfo", "PluginStatus", "ToolRegistry"]
 
@@ -66,11 +67,13 @@ class ToolRegistry:
         start_limit_s: float = 10.0,
         stop_limit_s: float = 1.0,
         tiers: Mapping[str, Tier] | None = None,
+        language: str = AUTHORS,
     ) -> None:
         """
         state_folder: holds a folder for each plugin that wants one; made when needed.
         threads: where ``Context.in_thread`` runs; by default at most 8 daemon threads for all plugins.
         start_limit_s: for each plugin's ``start``. stop_limit_s: for all plugins' ends together.
+        language: of the household; the sentences of tools are in it as far as there are translations.
         tiers: what the owner wants for tools, by name or pattern ("shell_*"); it can only be stricter than the author.
         """
         self._state = StateFolder(state_folder)
@@ -81,6 +84,7 @@ class ToolRegistry:
         self._start_limit_s = start_limit_s
         self._stop_limit_s = stop_limit_s
         self._tiers = dict(tiers or {})
+        self._translations = Translations(language)
         self._now = (clock or SystemClock()).monotonic
         self._settings: Mapping[str, Mapping[str, Any]] = {}
         self._reloading = asyncio.Lock()
@@ -259,7 +263,12 @@ class ToolRegistry:
         tiers = {self.tier(tool) for tool in tools}
         if tiers & {"confirm", "pin"}:
             tools += [tool for name, tool in CONSENT_TOOLS.items() if name != ENTER_PIN or "pin" in tiers]
-        return [tool.spec(offline, self._entities(tool)) for tool in tools]
+        return [self._translated(tool).spec(offline, self._entities(tool)) for tool in tools]
+
+    def _translated(self, tool: Tool) -> Tool:
+        entry = self._entries.get(tool.plugin)
+        main = entry.candidate.main if entry is not None and entry.candidate is not None else None
+        return self._translations.of(tool, main)
 
     def catalogue(self) -> list[dict[str, Any]]:
         """The tools for other programs, each with ``name``, ``description``, ``parameters`` and ``tier``."""

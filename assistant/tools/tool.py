@@ -6,7 +6,7 @@ import inspect
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from assistant.errors import PluginLoadError
@@ -37,11 +37,15 @@ class Tool:
     """The function is a method: it needs its plugin's instance as first argument."""
     schema: ToolSchema
     options: ToolOptions
+    says: Mapping[str, str] = field(default_factory=dict)
+    """What it answers, in the language of the household; see ``translations``."""
+    title: str | None = None
+    """What the plugin is called in that language."""
 
     @property
     def topic(self) -> str:
         """What people would call the thing that it is about; "" for a yes or a no, which nobody asks for by itself."""
-        return "" if self.plugin == CONSENT else self.plugin.replace("_", " ")
+        return "" if self.plugin == CONSENT else self.title or self.plugin.replace("_", " ")
 
     @property
     def group(self) -> str:
@@ -69,7 +73,7 @@ class Tool:
             "description": self.schema.description,
             "parameters": _with_values(self.schema.parameters, known),
         }
-        sentences = [text for text in self.options.sentences if all(lists.get(slot) != {} for slot in _lists_of(text))]
+        sentences = [text for text in self.options.sentences if all(lists.get(slot) != {} for slot in lists_of(text))]
         if offline and sentences:
             extra: dict[str, Any] = {"sentences": sentences}
             if lists := {slot: forms for slot, forms in lists.items() if forms}:
@@ -78,12 +82,15 @@ class Tool:
                 extra["asks"] = dict(self.options.asks)
             if self.options.reply is not None:
                 extra["reply"] = self.options.reply
+            if self.says:
+                extra["says"] = dict(self.says)
             extra["topic"] = self.topic
             spec["x-offline"] = extra
         return spec
 
 
-def _lists_of(sentence: str) -> list[str]:
+def lists_of(sentence: str) -> list[str]:
+    """The lists and parameters that a sentence has as slots."""
     return [slot.partition(":")[0] for slot in _SLOT.findall(sentence)]
 
 
@@ -109,11 +116,12 @@ def build_tool(function: Callable[..., Any], options: ToolOptions, *, plugin: st
     if options.time_limit_s is not None and not options.time_limit_s > 0:
         raise PluginLoadError(f"{where}: time_limit_s must be more than 0")
     schema = build_schema(function, method=method, where=where, parameters=options.parameters)
-    _check_offline(options, schema.parameters, where)
+    check_offline(options, schema.parameters, where)
     return Tool(name, plugin, function, method, schema, options)
 
 
-def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: str) -> None:
+def check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: str) -> None:
+    """Check the sentences of a tool and what belongs to them. Raises PluginLoadError."""
     known = parameters["properties"]
     for sentence in options.sentences:
         spot = f"{where}: sentence {sentence!r}"
@@ -126,7 +134,7 @@ def _check_offline(options: ToolOptions, parameters: Mapping[str, Any], where: s
             raise PluginLoadError(
                 f"{spot}: it must hold {{{missing[0]}}}, or give {missing[0]} a default, or a question in asks"
             )
-    used = {slot for sentence in options.sentences for slot in _lists_of(sentence)}
+    used = {slot for sentence in options.sentences for slot in lists_of(sentence)}
     for slot, forms in options.lists.items():
         if slot not in known and slot not in used:
             raise PluginLoadError(f"{where}: lists: {slot} is neither a parameter nor in a sentence as {{{slot}:...}}")
