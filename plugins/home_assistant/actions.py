@@ -307,7 +307,7 @@ def _near(value: Any, wanted: Any, tolerance: float) -> bool:
         if values is None:
             return False
         hue, saturation = (abs(a - b) for a, b in zip(values, wanted, strict=True))
-        return min(hue, 360 - hue) <= tolerance and saturation <= tolerance
+        return bool(min(hue, 360 - hue) <= tolerance and saturation <= tolerance)
     if isinstance(wanted, bool):
         return value is wanted
     return isinstance(value, int | float) and bool(abs(value - wanted) <= tolerance)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from .actions import Wish, can, is_entrance
 from .model import Area, Thing
-from .names import GROUPS, in_group, spoken
+from .names import in_group, spoken
 
 MAX_AREAS = 40
 """Areas that a model is told of, in every session."""
@@ -48,24 +48,32 @@ def _areas(areas: Sequence[Area]) -> dict[str, Sequence[str]]:
 
 
 def _forms(things: Sequence[Thing], areas: Sequence[Area]) -> dict[str, str]:
-    """Every name once, each its own value; then the groups, such as "all lights" and "kitchen lights"."""
-    said: dict[str, str] = {}
+    """Each spoken form is its own value. If there are too many, the names are kept before the ways to say where."""
+    names: dict[str, str] = {}
+    located: dict[str, str] = {}
     for thing in things:
         place = spoken(thing.area.name) if thing.area else ""
         for plain in filter(None, map(spoken, (thing.name, *thing.aliases))):
             light = " [light]" if thing.kind == "light" and plain.split()[-1] not in ("light", "lights", "lamp") else ""
-            said[plain] = f"{plain}{light}"
+            names[plain] = f"{plain}{light}"
             if place:
                 other = plain.removeprefix(f"{place} ") if plain.startswith(f"{place} ") else f"{place} {plain}"
-                said.setdefault(other, f"{other}{light}")
-    for group in _GROUPS:
-        members = [thing for thing in things if in_group(thing, group)]
-        if members and group in GROUPS:
-            plural = f"{group}es" if group.endswith("ch") else f"{group}s"
-            said.setdefault(f"all {plural}", f"all [[of] the] {plural}")
-            said.setdefault(plural, plural)
-            for area in areas:
-                if (place := spoken(area.name)) and any(thing.area == area for thing in members):
-                    form = f"({place} ({plural}|{group})|{plural} in [the] {place})"
-                    said.setdefault(f"{place} {plural}", form)
+                located[other] = f"{other}{light}"
+    said = {**_groups(things, areas), **names}
+    said |= {form: template for form, template in located.items() if form not in said}
     return dict(list(said.items())[:MAX_FORMS])
+
+
+def _groups(things: Sequence[Thing], areas: Sequence[Area]) -> dict[str, str]:
+    """ "all lights", "lights", and "kitchen lights"."""
+    said: dict[str, str] = {}
+    for group in _GROUPS:
+        if not any(in_group(thing, group) for thing in things):
+            continue
+        plural = f"{group}es" if group.endswith("ch") else f"{group}s"
+        said[f"all {plural}"] = f"all [[of] the] {plural}"
+        said[plural] = plural
+        for area in areas:
+            if (place := spoken(area.name)) and any(thing.area == area and in_group(thing, group) for thing in things):
+                said[f"{place} {plural}"] = f"({place} ({plural}|{group})|{plural} in [the] {place})"
+    return said
