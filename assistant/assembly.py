@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from assistant import wiring
@@ -25,6 +26,7 @@ from assistant.core.pricing import NANOS
 from assistant.engine import Engine, UsageSink
 from assistant.health import Health
 from assistant.journal import Journal
+from assistant.realtime.local_first import LocalFirstSession, NearMemory
 from assistant.realtime.session import RealtimeSession
 from assistant.surroundings import Surroundings
 from assistant.tools.registry import ToolRegistry
@@ -52,6 +54,7 @@ class Assistant:
         self.config = config
         self._local = wiring.local_server(config)
         self._brains = Brains(config, self._local)
+        self._near_memory = NearMemory()
         self._records = wiring.records(
             config, journal, lambda: self.engine.retire_session(), around.wall, around.scribe()
         )
@@ -112,7 +115,10 @@ class Assistant:
     ) -> RealtimeSession:
         brain = wiring.billed(self.config, wiring.provider_of(self.config, persona))
         self._records.opening(brain)
-        return RealtimeSession(
+        make: Callable[..., RealtimeSession] = RealtimeSession
+        if (near := wiring.near_settings(self.config, self.tools, persona)) is not None:
+            make = partial(LocalFirstSession, near=(self._brains.endpoint("local"), near), memory=self._near_memory)
+        return make(
             number,
             self._records.guard(self._brains.endpoint(brain.provider), brain),
             wiring.session_settings(self.config, self.tools, persona),

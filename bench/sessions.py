@@ -105,20 +105,25 @@ def usage(server: psutil.Process) -> Usage:
     return Usage(sum(process.memory_full_info().uss for process in family) / 1e6, sum(t.user + t.system for t in times))
 
 
-async def open_session(url: str) -> ClientConnection:
+async def open_session(url: str, warm_up: Clip) -> ClientConnection:
+    """A session that has heard one sentence already, so that its recogniser is ready and knows the microphone."""
     connection = await connect(url, max_size=None, compression=None)
-    settings = {"type": "realtime", "tools": TOOLS}
+    settings = {"type": "realtime", "tools": TOOLS, "audio": {"input": {"transcription": {"model": "local"}}}}
     await connection.send(json.dumps({"type": "session.update", "session": settings}))
-    while json.loads(await connection.recv())["type"] != "session.updated":
+    for message in warm_up.messages[: warm_up.spoken]:
+        await connection.send(message)
+    await connection.send('{"type": "input_audio_buffer.commit"}')
+    while not json.loads(await connection.recv())["type"].endswith("transcription.completed"):
         pass
     return connection
 
 
-async def converse(url: str, clips: Sequence[Clip], cycles: int, delay: float) -> list[float | None]:
+async def converse(
+    connection: ClientConnection, clips: Sequence[Clip], cycles: int, delay: float
+) -> list[float | None]:
     """One conversation; gives the milliseconds from the end of speech to each answer, None where there was none."""
     found: list[float | None] = []
     quiet_at: list[float] = []
-    connection = await open_session(url)
     async with connection, asyncio.TaskGroup() as group:
         listener = group.create_task(listen(connection, quiet_at, found))
         begin = time.monotonic() + delay
@@ -149,35 +154,41 @@ async def listen(connection: ClientConnection, quiet_at: list[float], found: lis
             found[-1] = (time.monotonic() - quiet_at[-1]) * 1000
 
 
-async def idle(url: str, server: psutil.Process) -> None:
+async def idle(url: str, server: psutil.Process, warm_up: Clip) -> None:
     before = usage(server)
-    connections = [await open_session(url) for _ in range(IDLE_SESSIONS)]
-    await asyncio.sleep(2)  # the grammars are loaded
+    started = time.monotonic()
+    connections = [await open_session(url, warm_up) for _ in range(IDLE_SESSIONS)]
+    opening = (time.monotonic() - started) / IDLE_SESSIONS
     begun = usage(server)
     await asyncio.sleep(IDLE_S)
     after = usage(server)
     for connection in connections:
         await connection.close()
     print(f"  server and recogniser, no session     {before.megabytes:7.1f} MB")
+    print(f"  opening one, and its first sentence   {opening * 1000:7.0f} ms")
     print(f"  an idle session adds                  {(begun.megabytes - before.megabytes) / IDLE_SESSIONS:7.1f} MB")
     print(
         f"  CPU of an idle session                {(after.cpu_s - begun.cpu_s) / IDLE_S / IDLE_SESSIONS * 100:7.2f} %"
     )
 
 
-async def ramp(url: str, server: psutil.Process, steps: Sequence[int], cycles: int) -> None:
-    clips = [clip(text) for text in SENTENCES]
-    await converse(url, clips, 1, 0.0)  # the first sentence of a microphone takes a second look
+async def ramp(url: str, server: psutil.Process, clips: Sequence[Clip], steps: Sequence[int], cycles: int) -> None:
     me = psutil.Process()
     usual, most = 0.0, 0
     for count in steps:
+        connections = [await open_session(url, clips[0]) for _ in range(count)]
         before, mine, began = usage(server), me.cpu_times(), time.monotonic()
-        delays = [CYCLE_S * index / count for index in range(count)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(converse(url, clips, cycles, delay)) for delay in delays]
+            tasks = [
+                group.create_task(converse(connection, clips, cycles, CYCLE_S * index / count))
+                for index, connection in enumerate(connections)
+            ]
         after, took = usage(server), time.monotonic() - began
         answers = [answer for task in tasks for answer in task.result()]
         heard = [answer for answer in answers if answer is not None]
+        if not heard:
+            print(f"  {count:3} conversations: no answer at all")
+            break
         usual = usual or statistics.median(heard)
         late = len(answers) - len(heard) + sum(answer > usual + LATE_MS for answer in heard)
         clients = me.cpu_times().user + me.cpu_times().system - mine.user - mine.system
@@ -197,8 +208,9 @@ async def measure(full: bool) -> None:
     steps = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48) if full else (1, 4, 8, 16, 24, 32)
     async with serving() as (url, server):
         print(f"sessions (load of this machine: {os.getloadavg()[0]:.1f})")
-        await idle(url, server)
-        await ramp(url, server, steps, 5 if full else 2)
+        clips = [clip(text) for text in SENTENCES]
+        await idle(url, server, clips[0])
+        await ramp(url, server, clips, steps, 5 if full else 2)
 
 
 def main() -> int:

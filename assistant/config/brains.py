@@ -54,7 +54,7 @@ def providers_in_use(settings: Settings) -> tuple[str, ...]:
     """The provider, those of the personas, and the fallback, each once."""
     personas = (settings.personas[name].provider for name in sorted(settings.personas))
     others = [name for name in personas if name is not None]
-    if settings.session.fallback == "local":
+    if settings.session.fallback == "local" or settings.session.local_first:
         others.append("local")
     return tuple(dict.fromkeys((settings.provider, *others)))
 

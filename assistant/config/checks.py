@@ -19,6 +19,9 @@ def find_problems(settings: Settings) -> Iterator[Finding]:
     for provider in providers_in_use(settings):
         yield from resolve(settings, provider)[1]
     yield from foreign_settings(settings)
+    session = settings.session
+    if session.local_first and session.turn_detection != "local":
+        yield ("session", "local_first"), "wants turn_detection: local; else the provider hears everything"
     tts = settings.local.tts
     for engine, key in (("wyoming", "uri"), ("piper", "model")):
         if tts.engine == engine and getattr(tts, key) is None:

@@ -112,6 +112,9 @@ class Session(Block):
     fallback: Literal["none", "local"] = Field(
         default="none", description="Who answers when the provider cannot be reached; local = the embedded brain"
     )
+    local_first: Annotated[tuple[str, ...], AsTuple] = Field(
+        default=(), description="Tools that the embedded brain answers before the provider is asked, by name or plugin"
+    )
     max_turns: int = Field(
         default=12, ge=0, le=1000, description="Turns after which a session is replaced, to save tokens; 0 = never"
     )

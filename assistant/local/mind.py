@@ -79,7 +79,8 @@ class Mind:
         if request.tools != self._tools:
             brain = Brain(read_tools(request.tools, self._language), self._wake_phrases)
         said, answers, history = read_context(request.context)
-        if self._chat is None or (said is not None and (said.rejected or said.failed)):
+        by_sentence = request.tool_choice == "required"  # whoever insists on a tool wants one that surely fits
+        if self._chat is None or by_sentence or (said is not None and (said.rejected or said.failed)):
             yield await self._decide(brain, request)
             return
         if not answers and (said is None or brain.is_silence(said.text)):

@@ -20,7 +20,7 @@ from typing import Any, Final
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from assistant.local.brain import Decision, Say
+from assistant.local.brain import CallTool, Decision, Say
 from assistant.local.chat import Chat, ChatRequest
 from assistant.local.checks import EventError, is_string, required
 from assistant.local.conversation import Conversation, Item, read_audio, read_item
@@ -355,10 +355,13 @@ class Session:
             return
         if asked is not None:
             await self._listening.heard(asked.id)
+        answers = bool(context) and context[-1].type == "function_call_output"
         request = ChatRequest(config.instructions, context, config.tools, config.tool_choice)
         async with aclosing(self._mind.decide(request)) as decisions:
             async for decision in decisions:
-                yield decision
+                # Nobody can be made to call a tool that does not fit; then it is better to say nothing.
+                if isinstance(decision, CallTool) or config.tool_choice != "required" or answers:
+                    yield decision
 
 
 def _parse(message: str | bytes) -> Mapping[str, Any]:

@@ -57,10 +57,12 @@ def to_json(event: ClientEvent, dialect: Dialect = Dialect.GA, *, offline_tools:
         case rt.CreateToolOutput(call, output):
             item = {"type": "function_call_output", "call_id": call, "output": output}
             return {"type": "conversation.item.create", "item": item}
-        case rt.CreateResponse(event_id, tools, announce):
+        case rt.CreateResponse(event_id, tools, announce, must_call):
             create: dict[str, Any] = {"type": "response.create", "event_id": event_id}
             if announce is not None:
                 create["response"] = _announcement(announce)
+            elif must_call:
+                create["response"] = {"tool_choice": "required"}
             elif not tools:
                 create["response"] = {"tool_choice": "none"}
             return create

@@ -67,11 +67,13 @@ class CreateResponse:
     """``event_id`` comes back in an error that refuses it.
 
     announce: say this text, outside of the conversation, instead of answering it.
+    must_call: call a tool; our own server says nothing when there is none for what was said.
     """
 
     event_id: str
     tools: bool = True
     announce: str | None = None
+    must_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,11 +183,11 @@ class RealtimeSession:
     def answer_call(self, call: CallId, output: str) -> None:
         self._put(rt.CreateToolOutput(self._theirs(call), output))
 
-    def create_response(self, *, tools: bool = True, announce: str | None = None) -> None:
-        """Ask for an answer, or have ``announce`` said outside of the conversation."""
+    def create_response(self, *, tools: bool = True, announce: str | None = None, must_call: bool = False) -> None:
+        """Ask for an answer, or have ``announce`` said outside of the conversation. ``must_call``: a tool."""
         event_id = f"create_{self.number}_{next(self._ids)}"
         self._creates.add(event_id)
-        self._put(rt.CreateResponse(event_id, tools, announce))
+        self._put(rt.CreateResponse(event_id, tools, announce, must_call))
 
     def cancel_response(self, response: ResponseId) -> None:
         self._put(rt.CancelResponse(self._theirs(response)))
