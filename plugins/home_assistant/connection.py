@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
@@ -289,7 +290,8 @@ def _reason(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return "its certificate is not to be trusted: mend it, or set verify_tls: false"
         case aiohttp.ClientConnectorError():
-            return f"cannot connect to {error.host}:{error.port} ({error.strerror or 'no answer'})"
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "its name is not known"
+            return f"cannot connect to {error.host}:{error.port} ({reason})"
         case aiohttp.InvalidURL():
             return "the url is none: write it as http://homeassistant.local:8123"
         case TimeoutError():

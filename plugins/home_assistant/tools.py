@@ -71,6 +71,7 @@ async def home_set(
     name: as the user said it, such as "desk lamp", "all lights" or "kitchen blinds"
     area: only if the user named one
     level: percent of brightness, opening, speed or volume
+    kelvin: of white light
     temperature: for a thermostat, in degrees
     mode: of a thermostat
     """
@@ -140,6 +141,7 @@ async def home_lock(self: _Owner, name: str | None = None, area: str | None = No
     """Lock a door, or close a garage door or gate.
 
     name: as the user said it
+    area: only if the user named one
     """
     return await self.control.secure(name, area, secure=True)
 
@@ -155,6 +157,7 @@ async def home_unlock(self: _Owner, name: str, area: str | None = None) -> dict[
     """Unlock a door, or open a garage door or gate.
 
     name: as the user said it
+    area: only if the user named one
     """
     return await self.control.secure(name, area, secure=False)
 

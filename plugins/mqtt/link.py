@@ -32,7 +32,7 @@ QUEUE = 1000
 
 # CONNACK codes of MQTT 3.1.1 (section 3.2.2.3) and paho's numbers for those of version 5.
 _PASSWORD = "the user name or the password"
-_REFUSED = {2: "the client id", 4: _PASSWORD, 5: "this user", 134: _PASSWORD, 135: "this user"}
+_REFUSED = {2: "the client id", 4: _PASSWORD, 5: _PASSWORD, 134: _PASSWORD, 135: _PASSWORD}
 
 
 class Offline(Exception):

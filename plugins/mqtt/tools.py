@@ -35,6 +35,7 @@ class _Owner(Protocol):
 async def _status(self: _Owner, device: str, expected: Expected | None = None) -> dict[str, object]:
     """Tell the state of a device, or what a sensor reads.
 
+    device: which one
     expected: the state the user asked for
     """
     return await self.tell(device, expected)
@@ -64,6 +65,7 @@ def _setter(tier: Tier) -> Callable[..., Any]:
     ) -> dict[str, object]:
         """Switch, dim, open or close a device. The answer tells the state it really has afterwards.
 
+        device: which one
         level: percent of brightness or opening
         """
         return await self.set_device(device, action, level, tier)
