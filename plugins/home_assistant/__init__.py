@@ -18,18 +18,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict
 
 from assistant.plugin import BaseModel, Context, Field, Plugin
 
 from . import vocabulary
-from .connection import Connection, Offline, diagnose
 from .control import Control
-from .model import Area, House
+from .model import Area, House, Offline
 from .names import find_area
 from .tools import TOOLS
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 CONNECT_WAIT_S = 2.0
 
@@ -46,6 +48,7 @@ class HomeAssistant(Plugin):
         verify_tls: bool = True
 
     config: Config
+    control: Control
 
     @classmethod
     def configured_tools(cls, config: Config) -> Iterable[Callable[..., Any]]:
@@ -54,33 +57,31 @@ class HomeAssistant(Plugin):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.house = House()
+        self.connection: Connection | None = None
+
+    async def start(self) -> None:
+        if not self.config.url:
+            return
+        from .connection import Connection  # its library is large: only for those who have a Home Assistant
+
         self.connection = Connection(
             self.config.url,
             self.token,
             self.house,
             on_things=self._tell_names,
-            sleep=context.sleep,
+            sleep=self.context.sleep,
             verify_tls=self.config.verify_tls,
-            logger=context.logger,
+            logger=self.context.logger,
         )
         self.control = Control(self.house, self.connection, self.config.read_back_s, lambda: self.area)
-
-    async def start(self) -> None:
-        if self.config.url:
-            self.context.spawn(self.connection.run(), "connection to Home Assistant")
+        self.context.spawn(self.connection.run(), "connection to Home Assistant")
 
     async def check(self) -> str | None:
-        if not self.config.url:
+        if self.connection is None:
             return None
         await self.connection.attempted(CONNECT_WAIT_S)
-        if (problem := self.connection.problem) is not None:
-            try:
-                token = self.token()
-            except Offline as missing:
-                return str(missing)
-            # Over HTTP it says more than a WebSocket that was never made.
-            found = await diagnose(self.config.url, token, verify_tls=self.config.verify_tls)
-            return f"Home Assistant: {found or problem}"
+        if self.connection.problem is not None:
+            return f"Home Assistant: {await self.connection.diagnose()}"
         if self.config.area and self.area is None:
             known = ", ".join(area.name for area in self.house.areas) or "none"
             return f"plugins.home_assistant.area: there is no area {self.config.area}; there are: {known}"
@@ -103,7 +104,7 @@ class HomeAssistant(Plugin):
             token = os.environ.get(self.config.token_env, "").strip()
         if not token or not token.isprintable() or not token.isascii():
             place = f"the file {path}" if path is not None else f"the environment variable {self.config.token_env}"
-            raise Offline(f"there is no Home Assistant token in {place}: make a long-lived one in your profile there")
+            raise Offline(f"there is no token in {place}: make a long-lived one in your profile in Home Assistant")
         return token
 
     def _tell_names(self) -> None:

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 import aiohttp
 
-from .model import House, read_registry
+from .model import House, Offline, Refused, read_registry
 
-ANSWER_LIMIT_S = 10.0
+ANSWER_LIMIT_S, DIAGNOSE_LIMIT_S = 10.0, 2.5
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 REFUSED_WAIT_S = 300.0  # a wrong token does not get better, and Home Assistant bans who tries too often
 SETTLE_S = 0.3  # registry changes come in bursts
@@ -31,12 +31,7 @@ REGISTRIES = ("area_registry_updated", "device_registry_updated", "entity_regist
 ENTRIES_AT_ONCE = 500
 
 
-class Offline(Exception):
-    """Nothing can be asked of Home Assistant now; the message says why, in one line for the user."""
-
-
-class Refused(Exception):
-    """Home Assistant has answered a command with an error; the message is its own."""
+BAD_TOKEN = "it refuses the token: make a long-lived one in your Home Assistant profile, under Security"
 
 
 class TokenRefused(Exception):
@@ -132,6 +127,31 @@ class Connection:
             return holds()
         return True
 
+    async def diagnose(self) -> str:
+        """Why there is no connection: over HTTP Home Assistant says more than a WebSocket that was never made."""
+        problem = self.problem or "the connection is lost"
+        limits = aiohttp.ClientTimeout(total=DIAGNOSE_LIMIT_S)
+        try:
+            headers = {"Authorization": f"Bearer {self._token()}"}
+            async with (
+                aiohttp.ClientSession(timeout=limits, headers=headers) as session,
+                session.get(f"{self._url}/api/", ssl=self._verify_tls, allow_redirects=False) as answer,
+            ):
+                status = answer.status
+        except Offline as error:
+            return str(error)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            return _reason(error)
+        match status:
+            case 200:
+                return problem
+            case 401:
+                return BAD_TOKEN
+            case 403:
+                return "it has banned this machine after wrong tokens: remove it from ip_bans.yaml"
+            case _:
+                return f"{self._url} answers with status {status}: is it Home Assistant?"
+
     # --- the life of the connection -----------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -141,8 +161,7 @@ class Connection:
             try:
                 await self._attend()
             except TokenRefused:
-                problem = "it refuses the token: make a long-lived one in your Home Assistant profile, under Security"
-                pause = REFUSED_WAIT_S
+                problem, pause = BAD_TOKEN, REFUSED_WAIT_S
             except Offline as error:
                 problem, pause = str(error), wait
             except Refused as error:
@@ -254,26 +273,6 @@ class Connection:
         self._house.set_registry(read_registry(areas, devices, entries.values(), exposed, expose_new=expose_new))
 
 
-async def diagnose(url: str, token: str, *, verify_tls: bool) -> str | None:
-    """Why there is no connection, as its REST interface tells it; None if that finds nothing wrong."""
-    limits = aiohttp.ClientTimeout(total=3.0)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=limits, headers={"Authorization": f"Bearer {token}"}) as session,
-            session.get(f"{url.rstrip('/')}/api/", ssl=verify_tls, allow_redirects=False) as answer,
-        ):
-            status = answer.status
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        return _reason(error)
-    if status == 401:
-        return "it refuses the token: make a long-lived one in your Home Assistant profile, under Security"
-    if status == 403:
-        return "it has banned this machine after wrong tokens: remove it from ip_bans.yaml"
-    if status != 200:
-        return f"{url} answers with status {status}: is it Home Assistant?"
-    return None
-
-
 async def _greet(socket: aiohttp.ClientWebSocketResponse, token: str) -> None:
     """The handshake: https://developers.home-assistant.io/docs/api/websocket#authentication-phase."""
     if (await socket.receive_json())["type"] != "auth_required":
@@ -290,7 +289,8 @@ def _reason(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return "its certificate is not to be trusted: mend it, or set verify_tls: false"
         case aiohttp.ClientConnectorError():
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "its name is not known"
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else "its name is not known" if number < 0 else "no answer"
             return f"cannot connect to {error.host}:{error.port} ({reason})"
         case aiohttp.InvalidURL():
             return "the url is none: write it as http://homeassistant.local:8123"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assistant.plugin import ToolError
 
 from .actions import Call, CannotDo, Wish, can, is_entrance, plan, plan_lock
-from .connection import Connection, Offline, Refused
-from .model import Area, House, Thing
+from .model import Area, House, Offline, Refused, Thing
 from .names import GROUPS, Found, Missing, Unclear, find, find_area, in_group, label
 from .spoken import describe, listed, number, plain_state, the
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 CONNECT_LIMIT_S = 3.0
 _ALSO_ON = ("playing", "paused", "idle", "heat", "cool", "auto", "cleaning")

@@ -55,6 +55,14 @@ DEFAULT_EXPOSED_CLASSES = {
 }
 
 
+class Offline(Exception):
+    """Nothing can be asked of Home Assistant now; the message says why, in one line for the user."""
+
+
+class Refused(Exception):
+    """Home Assistant has answered a command with an error; the message is its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A thing's state, as Home Assistant words it."""

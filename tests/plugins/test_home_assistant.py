@@ -225,12 +225,12 @@ def test_a_call_is_not_called_done_when_the_connection_breaks(tmp_path: Path) ->
         (
             {"token_env": "NO_SUCH_TOKEN"},
             200,
-            "there is no Home Assistant token in the environment variable NO_SUCH_TOKEN",
+            "Home Assistant: there is no token in the environment variable NO_SUCH_TOKEN",
         ),
         (
             {"token_file": "/no/such/file"},
             200,
-            "plugins.home_assistant.token_file: /no/such/file cannot be read (No such",
+            "Home Assistant: plugins.home_assistant.token_file: /no/such/file cannot be read (No",
         ),
         ({"url": "http://127.0.0.1:1"}, 200, "Home Assistant: cannot connect to 127.0.0.1:1"),
     ],
