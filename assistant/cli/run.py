@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 
 from assistant import wiring
 from assistant.cli.common import load_config, run_async
@@ -15,6 +16,7 @@ from assistant.journal import Journal, JournalFile
 
 
 def main(options: argparse.Namespace) -> int:
+    os.umask(0o077)  # whatever is written here, by plugins and children too, is for nobody else
     run_async(_run(load_config(options), options))
     return EXIT_OK
 

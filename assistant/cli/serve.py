@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import sys
 from assistant import wiring
 from assistant.cli.common import load_config, run_async, say
 from assistant.config import Config
-from assistant.errors import EXIT_OK
+from assistant.errors import EXIT_OK, HearthError
 from assistant.local.chat import ChatSettings
 from assistant.local.engines import SttSettings
 from assistant.local.faults import parse_fault
@@ -26,8 +27,23 @@ def main(options: argparse.Namespace) -> int:
 
         return serve_mcp.main(options)
     config = load_config(options, log_level=options.log_level)
-    run_async(_serve(_settings(config, options), until_eof=options.until_eof))
+    settings = _settings(config, options)
+    _refuse_open_door(settings)
+    run_async(_serve(settings, until_eof=options.until_eof))
     return EXIT_OK
+
+
+def _refuse_open_door(settings: LocalServerSettings) -> None:
+    """Raises HearthError if others than this machine's users could use the server without a key."""
+    try:
+        here = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:  # a name, of wherever it leads to
+        here = False
+    if not here and not settings.key:
+        raise HearthError(
+            f"{settings.host} can be reached by other machines: put a key that clients must show into {KEY_VARIABLE}, "
+            "or listen on 127.0.0.1"
+        )
 
 
 def _settings(config: Config, options: argparse.Namespace) -> LocalServerSettings:
