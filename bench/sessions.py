@@ -25,6 +25,7 @@ import psutil
 import soxr
 from websockets.asyncio.client import ClientConnection, connect
 
+from assistant.realtime.codec import ANNOUNCEMENT
 from tests.local.household import TOOLS
 from tests.speech import RATE, in_room, say
 
@@ -204,12 +205,35 @@ async def ramp(url: str, server: psutil.Process, clips: Sequence[Clip], steps: S
     print(f"  none late with {most} conversations at once, on {os.cpu_count()} cores")
 
 
+async def first_sound(url: str) -> None:
+    """From the text of an answer to its first sample, through the server: announcements of one sentence and of ten."""
+    connection = await open_session(url, clip(SENTENCES[0]))
+    for sentences in (1, 10):
+        found = []
+        for _ in range(10):
+            text = "The kitchen light is on, and the timer is set for five minutes. " * sentences
+            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+            response = {"conversation": "none", "metadata": {"purpose": ANNOUNCEMENT}, "input": [item]}
+            began = time.monotonic()
+            await connection.send(json.dumps({"type": "response.create", "response": response}))
+            while (kind := json.loads(await connection.recv())["type"]) != "response.done":
+                if kind == "response.output_audio.delta" and began:
+                    found.append((time.monotonic() - began) * 1000)
+                    began = 0.0
+        print(
+            f"  text of {sentences:2} sentences, first sample   {statistics.median(found):7.1f} ms (median), "
+            f"{max(found):.1f} ms (worst)"
+        )
+    await connection.close()
+
+
 async def measure(full: bool) -> None:
     steps = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48) if full else (1, 4, 8, 16, 24, 32)
     async with serving() as (url, server):
         print(f"sessions (load of this machine: {os.getloadavg()[0]:.1f})")
         clips = [clip(text) for text in SENTENCES]
         await idle(url, server, clips[0])
+        await first_sound(url)
         await ramp(url, server, clips, steps, 5 if full else 2)
 
 
