@@ -3,7 +3,7 @@
 ::
 
     async def check(tmp_path):
-        async with PluginHarness("plugins/timers.py", tmp_path) as home:
+        async with PluginHarness("plugins/timers", tmp_path) as home:
             assert (await home.call("set_timer", amount=10, unit="minutes"))["say"] == "Timer set for 10 minutes."
             await home.advance(minutes=10)
             assert home.ringer.ringing == ["10 minute timer"]

@@ -17,7 +17,7 @@ from assistant.plugin import Database, ToolError
 from assistant.testing.plugins import FRIDAY_MORNING, FakeClock, PluginHarness
 from assistant.tools.loading import bundled_plugins_folder, import_file
 
-FILE = bundled_plugins_folder() / "timers.py"
+FILE = bundled_plugins_folder() / "timers" / "__init__.py"
 
 
 def at_home(folder: Path, script: Callable[[PluginHarness], Awaitable[None]], **options: Any) -> PluginHarness:

@@ -99,7 +99,7 @@ def test_what_is_wrong_is_found(tmp_path: Path) -> None:
 
 def test_a_sentence_is_said_understood_called_and_answered(tmp_path: Path) -> None:
     async def main() -> None:
-        async with PluginHarness(BUNDLED / "timers.py", tmp_path) as home:
+        async with PluginHarness(BUNDLED / "timers", tmp_path) as home:
             said = await home.say("Please set a timer for five minutes!")
             assert (said.tool, said.answer) == ("set_timer", "Timer set for 5 minutes.")
             assert said.arguments == {"amount": 5, "unit": "minutes"}
