@@ -145,7 +145,7 @@ class Supervisor:
     # --- each minute ------------------------------------------------------------------------------------------------
 
     async def _look_at_disk(self) -> None:
-        problem = await asyncio.to_thread(_disk_problem, self._folder)
+        problem = await asyncio.to_thread(disk_problem, self._folder)
         if problem is None:
             self._health.well("disk")
         else:
@@ -161,7 +161,7 @@ class Supervisor:
             raise Hopeless(f"{used:.0f} MB of memory are in use, and {self._memory_limit_mb} MB are allowed")
 
 
-def _disk_problem(folder: Path) -> str | None:
+def disk_problem(folder: Path) -> str | None:
     """What is wrong with the state folder, in one line, or None. Nothing is written: cards wear out."""
     lost = "timers, costs and turns are not kept"
     try:

@@ -57,9 +57,10 @@ DIRECTIONS = {
     "adapters audio "
     "core config types errors",
     # Programs around it.
+    "doctor": "wiring brains control supervision tools adapters audio realtime core config types errors",
     "testing": "local tools plugin audio realtime core types errors",
     "demo": "local audio core config types errors",
-    "cli": "control ledger turnlog demo daemon assembly wiring engine alerts journal logs "
+    "cli": "doctor control ledger turnlog demo daemon assembly wiring engine alerts journal logs "
     "local tools plugin adapters audio realtime core config types errors",
     "__main__": "cli",
     "__init__": "",
@@ -79,7 +80,7 @@ LIBRARIES = {
     "espeakng_loader": "assistant/local/",
     "soxr": "assistant/audio/resample.py assistant/local/",
     "numpy": "assistant/core/ assistant/audio/ assistant/adapters/ assistant/local/ "
-    "assistant/demo/ assistant/cli/demo.py assistant/testing/",
+    "assistant/demo/ assistant/cli/demo.py assistant/testing/ assistant/doctor/",
     "websockets": "assistant/realtime/ assistant/local/ assistant/testing/",
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",

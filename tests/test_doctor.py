@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assistant.audio.echo_report import EchoReport, load
-from assistant.cli import doctor, run
+from assistant.cli import doctor_echo, run
 from tests.house import run_command
 from tests.vsound import virtual_sound
 
@@ -17,7 +17,7 @@ REPORT = EchoReport("mic", None, 70, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
 
 
 def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
-    doctor.show(REPORT)
+    doctor_echo.show(REPORT)
     shown = capsys.readouterr().out
     for part in ("80 ms", "-30 dBFS at volume 70", "35 dB", "0 times in 30 s", "speaking interrupts an answer"):
         assert part in shown
@@ -32,7 +32,7 @@ def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_a_failure_says_what_to_do(changes: dict[str, float], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
-    doctor.show(dataclasses.replace(REPORT, passed=False, **changes))  # type: ignore[arg-type]
+    doctor_echo.show(dataclasses.replace(REPORT, passed=False, **changes))  # type: ignore[arg-type]
     shown = capsys.readouterr().out
     assert "only the wake word interrupts" in shown
     assert advice in shown

@@ -51,10 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_control(commands)
 
     _command(commands, "check-config", "check the configuration and print what is in force")
-    doctor = _command(commands, "doctor", "check this machine's microphone and speaker")
+    doctor = _command(commands, "doctor", "would the assistant work here, and if not, what is to be done?")
     doctor.add_argument(
-        "--echo", action="store_true", required=True, help="play speech for 35 s: may speech interrupt an answer here?"
+        "--echo", action="store_true", help="instead, play speech for 35 s: may speech interrupt an answer here?"
     )
+    doctor.add_argument("--offline", action="store_true", help="do not talk to a provider (which costs a few tokens)")
+    doctor.add_argument("--json", action="store_true", help="print JSON lines")
     devices = commands.add_parser("devices", help="list microphones and speakers")
     devices.set_defaults(module="devices")
 

@@ -1,0 +1,178 @@
+"""Is the microphone heard, how loud is the room, and does the microphone hear the speaker?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from assistant.audio.echo_report import EchoReport
+from assistant.audio.echo_test import chirp, find_delay
+from assistant.audio.player import Player, PlayerEvent, SpeakerLost
+from assistant.audio.ports import Microphone, Speaker
+from assistant.audio.reference import ReferenceBuffer
+from assistant.doctor.findings import Finding, advice, ok, problem
+from assistant.errors import DeviceError
+from assistant.types import FRAME_BYTES, MIC_RATE, AudioFrame, ItemId
+
+LISTEN_S: Final = 2.0
+SETTLE_S: Final = 0.7  # devices begin with clicks and gaps
+CHIRP_S: Final = 2.0
+_MARGIN_S: Final = 4.0
+
+CLIPPED_SHARE: Final = 0.001
+LOUD_ROOM_DBFS: Final = -35.0
+FAINT_DBFS: Final = -75.0
+MAX_OFFSET: Final = 0.02
+_FULL: Final = 32768.0
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a stretch of microphone audio looks like.
+
+    peak_dbfs: the loudest sample. floor_dbfs: the quiet tenth of its frames (RMS). clipped: share of samples at full
+    scale. offset: mean, in shares of full scale. rate: frames that came, in shares of those that should have come.
+    """
+
+    peak_dbfs: float
+    floor_dbfs: float
+    clipped: float
+    offset: float
+    rate: float
+
+
+def levels(frames: Sequence[bytes], seconds: float) -> Levels:
+    """``frames``: 16 kHz frames of 20 ms that came within ``seconds``; at least one."""
+    samples = np.frombuffer(b"".join(frames), "<i2").astype(np.float64) / _FULL
+    by_frame = samples.reshape(-1, FRAME_BYTES // 2)
+    offset = float(samples.mean())
+    rms = np.sqrt(np.mean((by_frame - by_frame.mean(axis=1, keepdims=True)) ** 2, axis=1))
+    return Levels(
+        peak_dbfs=_db(float(np.abs(samples).max())),
+        floor_dbfs=_db(float(np.percentile(rms, 10))),
+        clipped=float(np.mean(np.abs(samples) >= 32766 / _FULL)),
+        offset=offset,
+        rate=len(frames) * 0.02 / seconds,
+    )
+
+
+def judge(heard: Levels) -> list[Finding]:
+    """What the levels say."""
+    told = f"peak {heard.peak_dbfs:.0f} dBFS, room {heard.floor_dbfs:.0f} dBFS"
+    if heard.peak_dbfs <= -96:
+        return [problem("nothing but zeros", "is it muted (`alsamixer`, `wpctl`, its own switch), or the wrong one?")]
+    findings = []
+    if heard.clipped > CLIPPED_SHARE:
+        findings.append(advice(f"clipped: {heard.clipped:.1%} of the samples are at full scale", "lower its gain"))
+    if abs(heard.offset) > MAX_OFFSET:
+        findings.append(
+            advice(f"a constant offset of {heard.offset:+.1%}", "the sound card is faulty or badly powered")
+        )
+    if heard.rate < 0.95:
+        findings.append(advice(f"only {heard.rate:.0%} of the audio came", "the machine or the USB bus is overloaded"))
+    if heard.rate > 1.05:
+        findings.append(advice(f"{heard.rate:.0%} of the audio came", "its sampling rate is not what it says it is"))
+    if heard.floor_dbfs > LOUD_ROOM_DBFS:
+        findings.append(advice(f"a loud room ({told})", "move it away from what hums, or lower its gain"))
+    elif heard.peak_dbfs < FAINT_DBFS:
+        findings.append(advice(f"very faint ({told})", "raise its gain: speech should reach -30 to -6 dBFS"))
+    return findings or [ok(told)]
+
+
+class SoundCheck:
+    """Opens both devices, listens, plays a chirp, and closes them. ``listen`` first, then ``play``."""
+
+    def __init__(self, microphone: Microphone, speaker: Speaker, volume: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._microphone = microphone
+        self._reference = ReferenceBuffer()
+        self._player = Player(speaker, self._playback, self._loop, self._reference)
+        self._player.set_volume(volume / 100)
+        self._frames: list[bytes] = []
+        self._played: list[bytes] = []
+        self._lost: DeviceError | None = None
+        self._open = False
+
+    async def listen(self) -> list[Finding]:
+        """Open the microphone, and say how loud the room is. Raises DeviceError."""
+        await asyncio.to_thread(self._microphone.start, self._on_frame, self._on_end)
+        self._open = True
+        await self._record(SETTLE_S)
+        began = self._loop.time()
+        frames = await self._record(LISTEN_S)
+        return judge(levels(frames, self._loop.time() - began))
+
+    async def play(self) -> list[Finding]:
+        """Play a chirp, and say whether the microphone hears it. Raises DeviceError."""
+        await asyncio.to_thread(self._player.start)
+        if not self._open:
+            return [ok("opened; nothing could be heard, as there is no microphone")]
+        self._played.clear()
+        self._player.play(ItemId("chirp"), chirp())
+        self._player.finish(ItemId("chirp"))
+        frames = await self._record(CHIRP_S)
+        delay = find_delay(frames, self._played)
+        if delay is None:
+            return [
+                advice(
+                    "the chirp was played, and the microphone did not hear it", "fine with headphones; else: is it on?"
+                )
+            ]
+        return [ok(f"the microphone hears it after {delay:.0f} ms, at {levels(frames, CHIRP_S).peak_dbfs:.0f} dBFS")]
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._microphone.stop)
+        self._player.stop()
+
+    async def _record(self, seconds: float) -> list[bytes]:
+        """The frames of so many seconds of audio. Raises DeviceError if they do not come."""
+        self._frames.clear()
+        wanted = round(seconds * MIC_RATE * 2 / FRAME_BYTES)
+        deadline = self._loop.time() + seconds + _MARGIN_S
+        while len(self._frames) < wanted:
+            if self._lost is not None:
+                raise self._lost
+            if self._loop.time() > deadline:
+                if not self._frames:
+                    raise DeviceError("it can be opened, and gives no sound: unplug it, or restart the sound server")
+                break
+            await asyncio.sleep(0.02)
+        return self._frames[:wanted]
+
+    def _on_frame(self, frame: AudioFrame) -> None:
+        self._loop.call_soon_threadsafe(self._hear, frame)
+
+    def _hear(self, frame: AudioFrame) -> None:
+        self._frames.append(frame.pcm)
+        self._played.append(self._reference.take(frame.captured_at))
+
+    def _on_end(self, error: DeviceError | None) -> None:
+        self._loop.call_soon_threadsafe(self._lose, error or DeviceError("the recording is over"))
+
+    def _lose(self, error: DeviceError) -> None:
+        self._lost = self._lost or error
+
+    def _playback(self, event: PlayerEvent) -> None:
+        if isinstance(event, SpeakerLost):
+            self._lose(event.error)
+
+
+def judge_echo(report: EchoReport | None, covered: bool, mode: str) -> Finding:
+    """Whether the longer echo test was passed here."""
+    if mode != "auto":
+        return ok(f"barge_in.mode is {mode}")
+    if report is None:
+        return advice("only the wake word interrupts an answer", "run `assistant doctor --echo` to allow speech to")
+    if not covered:
+        return advice("the echo test was made with other devices, or a lower volume", "run `assistant doctor --echo`")
+    if not report.passed:
+        return advice("the echo test was not passed: only the wake word interrupts an answer", "see docs/echo.md")
+    return ok("speech may interrupt an answer (the echo test was passed)")
+
+
+def _db(value: float) -> float:
+    return float(20 * np.log10(max(value, 1e-5)))
