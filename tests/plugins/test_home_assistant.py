@@ -17,6 +17,9 @@ from assistant.tools.registry import PluginStatus
 from tests.plugins.scripted_home import TOKEN, ScriptedHome, entity, eventually
 
 PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "home_assistant"
+PAUSES = [1, 2, 4, 8, 16, 32, 60, 60, 60, 1]
+"""Seconds between attempts, give or take a fifth; the last is after a connection that stood."""
+
 Check = Callable[[PluginHarness, ScriptedHome], Awaitable[None]]
 
 
@@ -204,13 +207,38 @@ def test_a_lost_connection_comes_back(tmp_path: Path) -> None:
     use(tmp_path, check)
 
 
+def test_attempts_come_less_and_less_often_and_begin_anew(tmp_path: Path) -> None:
+    pauses: list[float] = []
+
+    async def check(home: PluginHarness, server: ScriptedHome) -> None:
+        connection = plugin_of(home).connection
+
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 9:
+                await server.start()
+            elif len(pauses) == 10:
+                await asyncio.Event().wait()
+
+        connection._sleep = sleep
+        await server.stop()
+        await eventually(lambda: len(pauses) == 9 and connection.problem is None)
+        await server.drop()
+        await eventually(lambda: len(pauses) == 10)
+
+    use(tmp_path, check)
+    assert [pause / usual for pause, usual in zip(pauses, PAUSES, strict=True)] == pytest.approx([1] * 10, abs=0.21)
+
+
 def test_a_call_is_not_called_done_when_the_connection_breaks(tmp_path: Path) -> None:
     async def check(home: PluginHarness, server: ScriptedHome) -> None:
         server.silent = True
         call = asyncio.ensure_future(home.call("home_set", name="desk lamp", action="on"))
         await eventually(lambda: plugin_of(home).connection._waiting)
         await server.drop()
-        with pytest.raises(ToolError, match="It is not known whether that was done"):
+        with pytest.raises(
+            ToolError, match="not known whether that was done: the connection to Home Assistant is lost"
+        ):
             await call
         server.silent = False
 

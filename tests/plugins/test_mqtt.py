@@ -291,6 +291,36 @@ def test_a_restart_of_the_broker(broker: RealBroker, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_attempts_come_less_and_less_often_and_begin_anew(broker: RealBroker, tmp_path: Path) -> None:
+    pauses: list[float] = []
+
+    async def main() -> None:
+        async with harness(broker, tmp_path) as home:
+            link = plugin_of(home).link
+            await link.ready(20)
+            stopped = asyncio.Event()
+
+            async def sleep(seconds: float) -> None:
+                await stopped.wait()
+                pauses.append(seconds)
+                if len(pauses) == 4:
+                    await asyncio.to_thread(broker.start)
+                elif len(pauses) == 5:
+                    await asyncio.Event().wait()
+
+            link._sleep = sleep
+            await asyncio.to_thread(broker.stop)
+            stopped.set()
+            await eventually(lambda: len(pauses) == 4 and link.problem is None)
+            link._client._client.socket().shutdown(socket.SHUT_RDWR)
+            await eventually(lambda: len(pauses) == 5)
+
+    asyncio.run(main())
+    assert [pause / usual for pause, usual in zip(pauses, [1, 2, 4, 8, 1], strict=True)] == pytest.approx(
+        [1] * 5, abs=0.21
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
