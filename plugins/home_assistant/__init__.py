@@ -33,7 +33,8 @@ from .tools import TOOLS
 if TYPE_CHECKING:
     from .connection import Connection
 
-CONNECT_WAIT_S = 2.0
+CHECK_WAIT_S = 2.4
+"""The self-check has 5 s, and may still ask over HTTP afterwards."""
 
 
 class HomeAssistant(Plugin):
@@ -79,7 +80,7 @@ class HomeAssistant(Plugin):
     async def check(self) -> str | None:
         if self.connection is None:
             return None
-        await self.connection.attempted(CONNECT_WAIT_S)
+        await self.connection.attempted(CHECK_WAIT_S)
         if self.connection.problem is not None:
             return f"Home Assistant: {await self.connection.diagnose()}"
         if self.config.area and self.area is None:

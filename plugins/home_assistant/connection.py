@@ -48,7 +48,7 @@ class Connection:
         house: House,
         *,
         on_things: Callable[[], None],
-        sleep: Callable[[float], Awaitable[object]],
+        sleep: Callable[[float, asyncio.Event | None], Awaitable[object]],
         verify_tls: bool,
         logger: logging.Logger,
     ) -> None:
@@ -56,7 +56,7 @@ class Connection:
         url: such as http://homeassistant.local:8123.
         token: reads the long-lived token; raises Offline with one line if there is none.
         on_things: called when things, names or areas may have changed.
-        sleep: waits between attempts.
+        sleep: waits between attempts, not longer than until the event is set.
         """
         self.problem: str | None = "the connection is being made"
         """Why there is no connection, or None."""
@@ -68,6 +68,7 @@ class Connection:
         self._verify_tls = verify_tls
         self._log = logger
         self._up = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._tried = asyncio.Event()
         self._news = asyncio.Event()
         self._stale = asyncio.Event()
@@ -80,7 +81,8 @@ class Connection:
     # --- what others use ----------------------------------------------------------------------------------------------
 
     async def ready(self, limit_s: float) -> None:
-        """Wait until everything is known. Raises Offline if that takes longer."""
+        """Wait until everything is known; an attempt that is due is made now. Raises Offline if it takes longer."""
+        self._wanted.set()
         try:
             async with asyncio.timeout(limit_s):
                 await self._up.wait()
@@ -158,24 +160,27 @@ class Connection:
         """Connect, and connect again whenever it is lost. Ends only by being cancelled."""
         wait = FIRST_WAIT_S
         while True:
+            refused = False
             try:
                 await self._attend()
             except TokenRefused:
-                problem, pause = BAD_TOKEN, REFUSED_WAIT_S
+                problem, refused = BAD_TOKEN, True
             except Offline as error:
-                problem, pause = str(error), wait
+                problem = str(error)
             except Refused as error:
-                problem, pause = f"it refuses what is needed: {error}", wait
+                problem = f"it refuses what is needed: {error}"
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
-                problem, pause = _reason(error), wait
+                problem = _reason(error)
             if self._up.is_set():
-                pause = wait = FIRST_WAIT_S
+                wait = FIRST_WAIT_S
+            pause = REFUSED_WAIT_S if refused else wait
             self._up.clear()
             if problem != self.problem:
                 self._log.warning("Home Assistant: %s; trying again", problem)
             self.problem = problem
             self._tried.set()
-            await self._sleep(pause * random.uniform(0.8, 1.2))
+            self._wanted.clear()
+            await self._sleep(pause * random.uniform(0.8, 1.2), None if refused else self._wanted)
             wait = min(2 * wait, LONGEST_WAIT_S)
 
     async def _attend(self) -> NoReturn:

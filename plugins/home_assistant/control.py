@@ -16,7 +16,7 @@ from .spoken import describe, listed, number, plain_state, the
 if TYPE_CHECKING:
     from .connection import Connection
 
-CONNECT_LIMIT_S = 3.0
+CONNECT_LIMIT_S = 2.0
 _ALSO_ON = ("playing", "paused", "idle", "heat", "cool", "auto", "cleaning")
 SHOWN = 25
 """Things in one result: more than anybody wants to hear, and a bounded cost."""

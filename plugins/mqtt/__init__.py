@@ -37,7 +37,7 @@ from .tools import TIERS, Expected, Tier, configured
 if TYPE_CHECKING:
     from .link import Link
 
-CONNECT_WAIT_S = 2.0
+CONNECT_WAIT_S, CHECK_WAIT_S = 2.0, 4.5
 SETTLE_S = 0.2
 """Events of a conversation come in bursts: the state is published once for all of them."""
 
@@ -110,7 +110,7 @@ class Mqtt(Plugin):
     async def check(self) -> str | None:
         if self.link is None:
             return None
-        await self.link.attempted(CONNECT_WAIT_S)
+        await self.link.attempted(CHECK_WAIT_S)
         return f"MQTT broker {self.config.host}: {self.link.problem}" if self.link.problem else None
 
     async def stop(self) -> None:

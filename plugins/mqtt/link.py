@@ -62,13 +62,14 @@ class Link:
         will: Message | None,
         on_connect: Callable[[], Awaitable[None]],
         on_message: Callable[[str, bytes, bool], None],
-        sleep: Callable[[float], Awaitable[object]],
+        sleep: Callable[[float, asyncio.Event | None], Awaitable[object]],
         logger: logging.Logger,
     ) -> None:
         """
         topics: to subscribe to, each with its QoS.
         will: what the broker publishes, retained, when this connection breaks.
         on_connect: awaited when everything is subscribed; may publish.
+        sleep: waits between attempts, not longer than until the event is set.
         on_message: topic, payload, and whether it was a retained one. It must return at once.
         """
         self.problem: str | None = "the connection is being made"
@@ -82,6 +83,7 @@ class Link:
         self._log = logger
         self._client: aiomqtt.Client | None = None
         self._up = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._tried = asyncio.Event()
 
     async def attempted(self, limit_s: float) -> None:
@@ -91,7 +93,8 @@ class Link:
                 await self._tried.wait()
 
     async def ready(self, limit_s: float) -> None:
-        """Wait for the connection. Raises Offline if that takes longer."""
+        """Wait for the connection; an attempt that is due later is made now. Raises Offline if it takes longer."""
+        self._wanted.set()
         try:
             async with asyncio.timeout(limit_s):
                 await self._up.wait()
@@ -118,7 +121,7 @@ class Link:
         """Connect, and connect again whenever the connection is lost. Ends only by being cancelled."""
         wait = FIRST_WAIT_S
         while True:
-            pause = wait
+            refused = False
             try:
                 await self._attend()
                 problem = "it has closed the connection"
@@ -126,17 +129,18 @@ class Link:
                 problem = str(error)
             except aiomqtt.MqttError as error:
                 problem, refused = _reason(error)
-                pause = REFUSED_WAIT_S if refused else wait
             except (OSError, TimeoutError, ValueError) as error:
                 problem = f"it cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
             if self._up.is_set():
-                pause = wait = FIRST_WAIT_S
+                wait = FIRST_WAIT_S
+            pause = REFUSED_WAIT_S if refused else wait
             self._up.clear()
             if problem != self.problem:
                 self._log.warning("MQTT broker %s: %s; trying again", self._broker.host, problem)
             self.problem = problem
             self._tried.set()
-            await self._sleep(pause * random.uniform(0.8, 1.2))
+            self._wanted.clear()
+            await self._sleep(pause * random.uniform(0.8, 1.2), None if refused else self._wanted)
             wait = min(2 * wait, LONGEST_WAIT_S)
 
     async def _attend(self) -> None:
