@@ -25,7 +25,10 @@ Event = Mapping[str, Any]
 _FLAT_NAMES: Final = {ga: flat for flat, ga in GA_NAMES.items()} | {
     "conversation.item.added": "conversation.item.created"
 }
-_GA_ONLY: Final = frozenset({"conversation.item.done"})
+_UNKNOWN: Final = {
+    Dialect.PREVIEW: frozenset({"conversation.item.done"}),
+    Dialect.VOICE_LIVE: frozenset({"conversation.item.done", "rate_limits.updated"}),
+}
 
 _FORMATS: Final = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 _LIVE_OUTPUTS: Final = {"pcm16_8000hz": 8_000, "pcm16_16000hz": 16_000}
@@ -38,22 +41,27 @@ _SESSION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools": ("tools",),
     "tool_choice": ("tool_choice",),
     "temperature": ("temperature",),
-    "tracing": ("tracing",),
-    "include": ("include",),
     "max_response_output_tokens": ("max_output_tokens",),
     "voice": ("audio", "output", "voice"),
-    "speed": ("audio", "output", "speed"),
     "output_audio_format": ("audio", "output", "format"),
     "input_audio_format": ("audio", "input", "format"),
     "input_audio_transcription": ("audio", "input", "transcription"),
     "input_audio_noise_reduction": ("audio", "input", "noise_reduction"),
     "turn_detection": ("audio", "input", "turn_detection"),
 }
+_PREVIEW_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "speed": ("audio", "output", "speed"),
+    "tracing": ("tracing",),
+}
 _LIVE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "input_audio_sampling_rate": ("audio", "input", "format", "rate"),
     "input_audio_echo_cancellation": ("input_audio_echo_cancellation",),
     "output_audio_timestamp_types": ("output_audio_timestamp_types",),
     "interim_response": ("interim_response",),
+    "include": ("include",),
+    "metadata": ("metadata",),
+    "parallel_tool_calls": ("parallel_tool_calls",),
+    "reasoning_effort": ("reasoning_effort",),
 }
 _RESPONSE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "instructions": ("instructions",),
@@ -95,7 +103,7 @@ class FlatWire(GaWire):
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         is_live = dialect is Dialect.VOICE_LIVE
-        self._session_keys = {**_SESSION_KEYS, **(_LIVE_KEYS if is_live else {})}
+        self._session_keys = {**_SESSION_KEYS, **(_LIVE_KEYS if is_live else _PREVIEW_KEYS)}
         self._outputs = _LIVE_OUTPUTS if is_live else {}
         self._places = _places("session", self._session_keys) + _places("response", _RESPONSE_KEYS)
 
@@ -111,7 +119,7 @@ class FlatWire(GaWire):
 
     def outbound(self, event: Event) -> Event | None:
         kind = event["type"]
-        if kind in _GA_ONLY:
+        if kind in _UNKNOWN[self.dialect]:
             return None
         shown = dict(event) | {"type": _FLAT_NAMES.get(kind, kind)}
         if kind in ("session.created", "session.updated"):

@@ -99,15 +99,15 @@ def _turn_detection(value: Any, path: str) -> dict[str, Any]:
 def _voice_live_detection(value: Any, path: str) -> dict[str, Any]:
     """The detectors of Azure's are the server's own silence here; what else they can be told is kept, and echoed."""
     kind = is_mapping(value, path).get("type")
+    shared: dict[str, Check] = {"auto_truncate": is_flag, "end_of_utterance_detection": or_null(is_mapping)}
     if not isinstance(kind, str) or not kind.startswith("azure_semantic_vad"):
-        return _turn_detection(value, path)
+        own = fields({key: item for key, item in value.items() if key in shared}, path, shared)
+        return own | _turn_detection({key: item for key, item in value.items() if key not in shared}, path)
     one_of("azure_semantic_vad", "azure_semantic_vad_en", "azure_semantic_vad_multilingual")(kind, f"{path}.type")
-    azure: dict[str, Check] = {
+    azure: dict[str, Check] = shared | {
         "speech_duration_ms": number(0, 5_000, whole=True),
         "remove_filler_words": is_flag,
-        "auto_truncate": is_flag,
         "languages": is_strings,
-        "end_of_utterance_detection": or_null(is_mapping),
     }
     given = fields(value, path, _SERVER_VAD_CHECKS | azure)
     return {key: default for key, default in _SERVER_VAD.items() if key != "idle_timeout_ms"} | given
@@ -210,6 +210,8 @@ def _session_checks(dialect: Dialect) -> dict[str, Check]:
         "input_audio_echo_cancellation": or_null(is_mapping),
         "output_audio_timestamp_types": or_null(is_strings),
         "interim_response": or_null(is_mapping),
+        "metadata": or_null(_metadata),
+        "reasoning_effort": or_null(is_string),
     }
     return (
         _SHARED

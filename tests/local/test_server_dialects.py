@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soxr
+from azure.ai.voicelive import aio as voicelive
+from azure.ai.voicelive import models
+from azure.core.credentials import AzureKeyCredential
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.beta.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
@@ -299,6 +302,58 @@ def test_voice_live_takes_sixteen_kilohertz_and_detectors_of_azure_s() -> None:
             assert 200 < started["audio_start_ms"] < 1_200
             done = (await until("response.done"))["response"]
             assert done["output"][0]["name"] == "time_get"
+
+    run(main)
+
+
+def test_voice_live_by_microsoft_s_own_client() -> None:
+    async def main() -> None:
+        async with (
+            server(key="k") as port,
+            voicelive.connect(
+                endpoint=f"http://127.0.0.1:{port}", credential=AzureKeyCredential("k"), model="gpt-realtime"
+            ) as connection,
+        ):
+            seen: list[str] = []
+
+            async def until(event_type: str) -> Any:
+                while True:
+                    event = await connection.recv()
+                    assert type(event) is not models.ServerEvent, f"{event.type} is no event of Voice Live"
+                    seen.append(event.type)
+                    if event.type == event_type:
+                        return event
+
+            tools = [{key: value for key, value in tool.items() if key != "type"} for tool in TOOLS]
+            await until("session.created")
+            settings = models.RequestSession(
+                modalities=[models.Modality.TEXT, models.Modality.AUDIO],
+                voice=models.AzureStandardVoice(name="en-US-AvaNeural"),
+                turn_detection=models.AzureSemanticVad(silence_duration_ms=400, remove_filler_words=True),
+                input_audio_echo_cancellation=models.AudioEchoCancellation(),
+                tools=[models.FunctionTool(tool) for tool in tools],
+                reasoning_effort="low",
+            )
+            await connection.session.update(session=settings)
+            updated = (await until("session.updated")).session.as_dict()
+            assert updated["voice"] == {"type": "azure-standard", "name": "en-US-AvaNeural"}
+            assert updated["turn_detection"]["silence_duration_ms"] == 400
+            known = {name for cls in models.ResponseSession.__mro__ for name in getattr(cls, "__annotations__", {})}
+            assert set(updated) <= {*known, "object"}
+            question = models.InputTextContentPart(text="what time is it")
+            await connection.conversation.item.create(item=models.UserMessageItem(content=[question]))
+            await connection.response.create()
+            (call,) = (await until("response.done")).response.output
+            assert (call.name, call.arguments) == ("time_get", "{}")
+            answer = models.FunctionCallOutputItem(call_id=call.call_id, output="It is noon.")
+            await connection.conversation.item.create(item=answer)
+            await connection.response.create()
+            delta = await until("response.audio.delta")
+            assert len(delta.delta) > 1_000
+            done = (await until("response.done")).response
+            assert done.output[0].content[0].transcript == "It is noon."
+            assert done.usage.output_token_details.audio_tokens > 0
+            assert "error" not in seen
 
     run(main)
 
