@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from assistant.config import Config, providers_in_use, section_of
+from assistant.config.values import NO_DEVICE, WAV_PREFIX
 from assistant.errors import AuthenticationError, ConfigError
 from assistant.local.process import LocalServerProcess
 from assistant.realtime import providers
@@ -70,8 +71,8 @@ class Brains:
             match provider:
                 case "local":
                     if self._local is not None:
-                        return providers.local(await self._local.address(), self._local.key)
-                    return providers.local(brain.url)
+                        return providers.local(await self._local.address(), self._local.key, self._microphone())
+                    return providers.local(brain.url, device=self._microphone())
                 case "openai":
                     return providers.openai(brain.url, brain.model or "", self._key(provider))
                 case "custom":
@@ -83,6 +84,11 @@ class Brains:
                     return providers.microsoft(provider, brain.url, brain.model or "", brain.api_version, auth)
 
         return find
+
+    def _microphone(self) -> str | None:
+        """The microphone of the config; a recording has no sound of its own."""
+        name = self._config.audio.input.device
+        return None if name is None or name == NO_DEVICE or name.startswith(WAV_PREFIX) else name
 
     async def _auth(self, provider: str) -> Auth:
         source = self._tokens.get(provider)

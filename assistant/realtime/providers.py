@@ -67,10 +67,14 @@ def custom(url: str, model: str | None, key: str | None, dialect: Dialect = Dial
     return Endpoint(_realtime(url, {"model": model} if model else {}), headers, dialect)
 
 
-def local(url: str, key: str | None = None) -> Endpoint:
-    """Hearth's embedded server, which understands the offline sentences of tools."""
+def local(url: str, key: str | None = None, device: str | None = None) -> Endpoint:
+    """Hearth's embedded server, which understands the offline sentences of tools.
+
+    device: the microphone; the server learns how each of them sounds.
+    """
     headers = bearer(key).headers if key else {}
-    return Endpoint(_realtime(url, {"model": "hearth-local"}), headers, offline_tools=True)
+    query = {"model": "hearth-local"} | ({"device": device} if device else {})
+    return Endpoint(_realtime(url, query), headers, offline_tools=True)
 
 
 def _realtime(base: str, query: dict[str, str]) -> str:

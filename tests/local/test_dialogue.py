@@ -133,6 +133,16 @@ def test_a_guess_is_asked_back_and_a_yes_carries_it_out(yes: str) -> None:
     assert talk(yes) == CallTool("light_set", {"state": "on", "area": "kitchen"})
 
 
+def test_what_was_heard_in_two_ways_is_asked_about() -> None:
+    talk = Talk()
+    heard = "turn on the kitchen light"
+    assert talk(heard, guess="turn off the kitchen light") == Say("Did you say: turn off the kitchen light?")
+    assert talk("yes") == CallTool("light_set", {"state": "off", "area": "kitchen"})
+    same = Talk()(heard, guess="turn on the kitchen lights")
+    assert same == CallTool("light_set", {"state": "on", "area": "kitchen"}), "it means the same"
+    assert Talk()(heard, guess="good morning") == same
+
+
 def test_a_wrong_guess_does_nothing() -> None:
     talk = Talk()
     talk("", rejected=True, guess="turn on the kitchen light")
