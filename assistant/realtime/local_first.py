@@ -16,6 +16,7 @@ somebody spoke, but not what, until it is asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -28,6 +29,11 @@ from assistant.core.history import Message
 from assistant.realtime.session import MAX_PENDING_AUDIO, Endpoint, RealtimeSession
 from assistant.realtime.settings import Persona, SessionSettings
 from assistant.types import CallId, ItemId, Milliseconds, ResponseId
+
+log = logging.getLogger(__name__)
+
+NEAR_PATIENCE_S: Final = 2.0
+"""How long the near session may think about a request, once it is ready. It needs 0.1 s."""
 
 _REMEMBERED: Final = 40
 """What was said and answered at home, which the provider is not told later: so many pieces of text."""
@@ -86,7 +92,9 @@ class LocalFirstSession(RealtimeSession):
         self._held: list[bytes | str] = []  # audio and texts of the request
         self._held_bytes = 0
         self._committed = False
+        self._near_is_ready = False
         self._near_is_lost = False
+        self._patience: asyncio.TimerHandle | None = None  # with the near session, while it is asked
         self._near_ids: set[str] = set()  # responses, items and calls of the near session
         self._near_response: ResponseId | None = None  # the one that is going on
         self._near_called = False  # a tool, in that response
@@ -142,6 +150,7 @@ class LocalFirstSession(RealtimeSession):
         elif self._phase is _Phase.HOLDING:
             self._phase = _Phase.ASKING
             self._near.create_response(must_call=True)
+            self._wait_for_near()
         elif self._phase is _Phase.NEAR and self._near_is_lost:
             self._tell(ev.ResponseRefused(self._now(), self.number, busy=False))
         elif self._phase is _Phase.NEAR:
@@ -169,6 +178,7 @@ class LocalFirstSession(RealtimeSession):
         super().close()
         self._near.close()
         self._told.set()
+        self._stop_waiting()
 
     async def run(self, delay: float = 0.0) -> None:
         """Run both sessions. The near one ends with the far one, but not before it has answered."""
@@ -178,6 +188,7 @@ class LocalFirstSession(RealtimeSession):
             if self._loss is not None:
                 await self._told.wait()
             self._near.close()
+            self._stop_waiting()
 
     # --- the request ------------------------------------------------------------------------------------------------
 
@@ -211,6 +222,21 @@ class LocalFirstSession(RealtimeSession):
         super().create_response()
         self._tell_loss()
 
+    def _wait_for_near(self) -> None:
+        """It gets its time from when it is asked, and ready."""
+        if self._near_is_ready and self._phase is _Phase.ASKING:
+            self._stop_waiting()
+            self._patience = asyncio.get_running_loop().call_later(NEAR_PATIENCE_S, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _lose_patience(self) -> None:
+        if self._phase is _Phase.ASKING:
+            self._near.close()
+            self._near_lost(self._now(), f"did not decide within {NEAR_PATIENCE_S:g} s")
+
     def _tell_loss(self) -> None:
         """The far session is lost, and now somebody may know."""
         loss, self._loss = self._loss, None
@@ -222,11 +248,14 @@ class LocalFirstSession(RealtimeSession):
     # --- what the near session says ---------------------------------------------------------------------------------
 
     def _from_near(self, event: Event) -> None:
+        if self._near_is_lost:
+            return
         match event:
-            case ev.SessionReady():
-                pass  # the owner waits for the far one
+            case ev.SessionReady():  # the owner waits for the far one
+                self._near_is_ready = True
+                self._wait_for_near()
             case ev.SessionLost():
-                self._near_lost(event.at)
+                self._near_lost(event.at, "is away")
             case ev.ResponseRefused():
                 if self._phase is _Phase.ASKING:
                     self._hand_over()
@@ -278,9 +307,10 @@ class LocalFirstSession(RealtimeSession):
             self._phase = _Phase.FAR
             self._tell_loss()
 
-    def _near_lost(self, at: float) -> None:
+    def _near_lost(self, at: float, why: str) -> None:
         """The far session does without it from now on."""
         self._near_is_lost = True
+        log.warning("session.local_first: the embedded brain %s; until the next session the provider hears all", why)
         if self._phase is _Phase.ASKING:
             self._hand_over()
         elif self._near_response is not None:

@@ -8,10 +8,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
+import pytest
+
 from assistant.core import events as ev
 from assistant.core.events import ResponseStatus
 from assistant.core.history import Message
 from assistant.local.faults import parse_fault
+from assistant.realtime import local_first
 from assistant.realtime.local_first import LocalFirstSession, NearMemory
 from assistant.realtime.providers import local
 from assistant.realtime.session import Endpoint
@@ -181,6 +184,23 @@ def test_without_the_embedded_brain_the_provider_answers_all() -> None:
                 assert house.count(ev.SessionLost) == 0
 
     run(main)
+
+
+def test_an_embedded_brain_that_thinks_too_long_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(local_first, "NEAR_PATIENCE_S", 0.1)
+
+    async def main() -> None:
+        async with owner(near=["slow=3600"]) as house:
+            house.ask("set a timer for five minutes")
+            assert (await house.until(ev.ToolCalled)).tool == "timer_set"
+            assert (await house.until(ev.ResponseDone)).status is ResponseStatus.COMPLETED
+            assert house.session.counters.audio_bytes > 0
+            assert house.count(ev.ResponseCreated) == 1
+
+    run(main)
+    assert "did not decide" in caplog.text
 
 
 def test_without_the_provider_the_house_answers_what_it_can_and_then_says_so() -> None:
