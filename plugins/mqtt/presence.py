@@ -30,6 +30,7 @@ _ENTITIES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "say": ("text", {"name": "Say", "icon": "mdi:bullhorn", "mode": "text"}),
     "ask": ("text", {"name": "Ask", "icon": "mdi:comment-question", "mode": "text"}),
 }  # fmt: skip
+_TOLD = ("turn", "time", "trigger", "outcome", "detail", "provider")  # of a turn; a list, so that no word ever slips in
 _COMMANDS = get_args(Command)
 
 
@@ -103,7 +104,7 @@ class Presence:
             "mute": "ON" if status.get("muted") else "OFF",
             "volume": status.get("volume"),
             "last_turn": turn.get("outcome"),
-            "last_turn_more": {key: value for key, value in turn.items() if isinstance(value, str | int | float)},
+            "last_turn_more": {key: turn[key] for key in _TOLD if key in turn},
             "cost_today": money.get("today"),
             "trouble": "ON" if troubles else "OFF",
             "trouble_more": {"troubles": troubles},

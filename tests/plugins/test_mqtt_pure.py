@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from plugins.mqtt.devices import Device, Message, Reading, describe, orders, proves, questions, read, topics
+from plugins.mqtt.devices import Device, Reading, describe, orders, proves, questions, read, topics
 from plugins.mqtt.presence import Presence, command_value
 
 NOTHING = Reading()
@@ -166,7 +166,9 @@ def test_an_assistant_that_knows_little_tells_little() -> None:
     assert state["last_turn"] is None
     trouble = json.loads(PRESENCE.state({"troubles": [{"part": "link", "text": "no network", "since": 1}]}).payload)
     assert (trouble["trouble"], trouble["trouble_more"]) == ("ON", {"troubles": ["no network"]})
-    assert PRESENCE.state({}) == Message("hearth/kitchen/state", PRESENCE.state({}).payload)
+    turn = {"turn": 3, "outcome": "answered", "heard": "my secret"}
+    told = json.loads(PRESENCE.state({"last_turn": turn}).payload)
+    assert (told["last_turn"], told["last_turn_more"]) == ("answered", {"turn": 3, "outcome": "answered"})
 
 
 @pytest.mark.parametrize(
