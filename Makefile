@@ -6,7 +6,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-home lint bench simulate size deb test-systemd lock audit clean
+.PHONY: help setup demo run test test-home lint bench simulate soak size deb test-systemd lock audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ lock: setup ## Lock the service's packages with hashes; ARGS=--upgrade takes new
 audit: setup ## Ask PyPI for known vulnerabilities of the locked packages
 	@$(BIN)/python -m pip install --quiet pip-audit
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r systemd/requirements.lock $(ARGS)
+
+soak: setup ## Talk to the daemon for an hour in real time and draw its memory: make soak MINUTES=60
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check matplotlib
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60)
 
 clean: ## Remove what was built; keeps the virtual environment
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
