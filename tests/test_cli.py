@@ -214,6 +214,13 @@ def test_the_embedded_brain_answers_when_the_provider_cannot_be_reached(tmp_path
     assert "127.0.0.1:9" in result.stderr, "the log says what failed"
 
 
+def test_some_tools_need_no_provider(tmp_path: Path) -> None:
+    file = config(tmp_path, "provider: custom\ncustom: {url: 'ws://127.0.0.1:9/v1'}\nsession: {local_first: [clock]}\n")
+    result = run_command("ask", "what day is it", "--quiet", "--config", file, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Today is" in result.stdout
+
+
 def test_ask_nothing(tmp_path: Path) -> None:
     result = run_command("ask", "  ", "--config", config(tmp_path, ""), folder=tmp_path)
     assert result.returncode == EXIT_FAILURE

@@ -143,10 +143,23 @@ def test_voice_live_has_defaults() -> None:
             "2: openai.url: this is an Azure address: set provider: azure and azure.endpoint",
         ),
         ("provider: custom", " custom.url: provider custom needs this: such as wss://host/v1"),
+        ("local: {tts: {engine: wyoming}}", "1: local.tts.uri: engine wyoming needs this: such as tcp://HOST:PORT"),
+        ("local: {tts: {engine: piper}}", "1: local.tts.model: engine piper needs this: such as NAME.onnx"),
+        ("local: {tts: {uri: 'http://x:1'}}", "1: local.tts.uri: expected tcp://HOST:PORT or unix:///PATH"),
+        (
+            "provider: openai\nsession: {local_first: [timers], turn_detection: server_vad}",
+            "2: session.local_first: wants turn_detection: local; else the provider hears everything",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_combinations_are_explained(text: str, problem: str) -> None:
     assert [line.removeprefix("config.yaml:") for line in problems_of(text)] == [problem]
+
+
+def test_tools_at_home_first_want_the_embedded_server_and_a_provider() -> None:
+    assert providers_in_use(config_of("provider: openai\nsession: {local_first: [timers]}")) == ("openai", "local")
+    (warning,) = config_of("session: {local_first: [timers]}").warnings
+    assert (warning.key, warning.message.split(":")[0]) == ("session.local_first", "has no effect")
 
 
 def test_what_is_wrong_with_a_provider_that_is_not_used_is_nobody_s_business() -> None:

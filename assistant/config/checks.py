@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -19,15 +20,11 @@ def find_problems(settings: Settings) -> Iterator[Finding]:
     for provider in providers_in_use(settings):
         yield from resolve(settings, provider)[1]
     yield from foreign_settings(settings)
-    session = settings.session
-    if session.local_first and session.turn_detection != "local":
+    if settings.session.local_first and settings.session.turn_detection != "local":
         yield ("session", "local_first"), "wants turn_detection: local; else the provider hears everything"
-    tts = settings.local.tts
-    for engine, key in (("wyoming", "uri"), ("piper", "model")):
-        if tts.engine == engine and getattr(tts, key) is None:
-            yield ("local", "tts", key), f"engine {engine} needs it"
     yield from _hearing(settings)
     yield from _embedded(settings)
+    yield from _console(settings)
     if settings.audio.output.device == STDIN:
         yield ("audio", "output", "device"), "'-' is standard input: a speaker needs wav:PATH"
 
@@ -40,16 +37,27 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
             yield (name, "api_key_file"), message
     if settings.tools.pin_file is not None and (message := file_warning(settings.tools.pin_file)):
         yield ("tools", "pin_file"), message
+    if settings.console.token_file is not None and (message := file_warning(settings.console.token_file)):
+        yield ("console", "token_file"), message
     for provider in providers_in_use(settings):
         if provider != "local" and _is_open(resolve(settings, provider)[0].url):
             path = (section_of(provider), "endpoint" if provider in ("azure", "azure_preview", "voice_live") else "url")
             yield path, "not encrypted: what people say and the key can be read on the way; use wss://"
     yield from _money(settings)
+    if settings.session.local_first and providers_in_use(settings) == ("local",):
+        yield ("session", "local_first"), "has no effect: the embedded brain answers everything anyway"
     if settings.local.brain == "chat" and settings.local.stt.engine == "pocketsphinx":
         message = "pocketsphinx hears only the tools' sentences: the language model will not be told of anything else"
         yield ("local", "stt", "engine"), message
     if settings.barge_in.mode == "speech" and settings.echo.canceller == "off":
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
+
+
+def _console(settings: Settings) -> Iterator[Finding]:
+    console = settings.console
+    given = console.token_env or console.token_file or "CREDENTIALS_DIRECTORY" in os.environ
+    if console.enabled and console.host not in _LOOPBACK and not given:
+        yield ("console", "host"), "who listens beyond this machine needs a token: set console.token_file"
 
 
 def _embedded(settings: Settings) -> Iterator[Finding]:
@@ -59,6 +67,9 @@ def _embedded(settings: Settings) -> Iterator[Finding]:
         "vosk": ("model", "the folder of a model for vosk"),
         "faster_whisper": ("model", "the folder of a model for faster-whisper"),
     }
+    for engine, key, such_as in (("wyoming", "uri", "tcp://HOST:PORT"), ("piper", "model", "NAME.onnx")):
+        if local.tts.engine == engine and getattr(local.tts, key) is None:
+            yield ("local", "tts", key), f"engine {engine} needs this: such as {such_as}"
     if local.stt.engine in needs:
         key, what = needs[local.stt.engine]
         if getattr(local.stt, key) is None:
