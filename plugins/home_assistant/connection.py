@@ -169,8 +169,9 @@ class Connection:
                 problem = str(error)
             except Refused as error:
                 problem = f"it refuses what is needed: {error}"
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
+            except Exception as error:  # whatever it may send: the connection is made again
                 problem = _reason(error)
+                self._log.debug("Home Assistant: the connection has ended", exc_info=error)
             if self._up.is_set():
                 wait = FIRST_WAIT_S
             pause = REFUSED_WAIT_S if refused else wait
@@ -241,8 +242,6 @@ class Connection:
         """Everything from the beginning, then the registries again whenever they change."""
         for event in REGISTRIES:
             await self.command("subscribe_events", event_type=event)
-        units = (await self.command("get_config"))["unit_system"]
-        self._house.celsius = units.get("temperature") != "°F"
         await self._learn_registries()
         self._house.forget_states()
         self._primed.clear()

@@ -135,7 +135,6 @@ class House:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self.celsius = True
         self._states: dict[str, State] = {}
         self._things: tuple[Thing, ...] | None = None
 

@@ -63,6 +63,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "television": (("media_player",), ("tv",)),
     "scene": (("scene",), ()),
 }
+_ALIKE = 0.5  # names that are less alike are not even suggested
 _NEARLY, _AHEAD = 0.84, 0.06  # how alike a misspelt name must be, and by how much more than the next
 
 
@@ -189,7 +190,7 @@ def _nearly(things: Sequence[Thing], asked: Words) -> Result:
     matcher.set_seq2(" ".join(asked))
     ranked: list[tuple[float, Thing]] = []
     for thing in things:
-        best = 0.0
+        best = _ALIKE
         for name in _names(thing):
             matcher.set_seq1(" ".join(name))
             if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best:
@@ -198,7 +199,7 @@ def _nearly(things: Sequence[Thing], asked: Words) -> Result:
     ranked.sort(key=lambda pair: (-pair[0], pair[1].entity_id))
     if ranked and ranked[0][0] >= _NEARLY and (len(ranked) == 1 or ranked[0][0] - ranked[1][0] >= _AHEAD):
         return Found((ranked[0][1],))
-    return Missing(tuple(dict.fromkeys(label(thing) for ratio, thing in ranked[:3] if ratio >= 0.5)))
+    return Missing(tuple(dict.fromkeys(label(thing) for ratio, thing in ranked[:3] if ratio > _ALIKE)))
 
 
 def label(thing: Thing) -> str:

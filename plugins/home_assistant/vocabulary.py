@@ -65,7 +65,7 @@ def _forms(things: Sequence[Thing], areas: Sequence[Area]) -> dict[str, str]:
 
 
 def _groups(things: Sequence[Thing], areas: Sequence[Area]) -> dict[str, str]:
-    """ "all lights", "lights", and "kitchen lights"."""
+    """ "all lights", "the light" and "the lights" (where the speaker stands), and "kitchen lights"."""
     said: dict[str, str] = {}
     for group in _GROUPS:
         if not any(in_group(thing, group) for thing in things):
@@ -73,6 +73,7 @@ def _groups(things: Sequence[Thing], areas: Sequence[Area]) -> dict[str, str]:
         plural = f"{group}es" if group.endswith("ch") else f"{group}s"
         said[f"all {plural}"] = f"all [[of] the] {plural}"
         said[plural] = plural
+        said[group] = group
         for area in areas:
             if (place := spoken(area.name)) and any(thing.area == area and in_group(thing, group) for thing in things):
                 said[f"{place} {plural}"] = f"({place} ({plural}|{group})|{plural} in [the] {place})"

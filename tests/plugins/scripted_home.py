@@ -128,6 +128,11 @@ class ScriptedHome:
             event = {"event_type": "entity_registry_updated", "data": {}}
             await socket.send_json({"id": number, "type": "event", "event": event})
 
+    async def send_raw(self, text: str) -> None:
+        """Send anything; STATES stands for the number of the subscription to states."""
+        for socket, number in list(self._sockets.items()):
+            await socket.send_str(text.replace("STATES", str(number)))
+
     async def _tell(self, event: Mapping[str, Any]) -> None:
         for socket, number in list(self._sockets.items()):
             if number:
@@ -189,8 +194,6 @@ class ScriptedHome:
                 return {"exposed_entities": self.exposed}
             case "homeassistant/expose_new_entities/get" if self.admin:
                 return {"expose_new": True}
-            case "get_config":
-                return {"unit_system": {"temperature": "°C"}}
             case "subscribe_events":
                 self._registry_events[socket] = number
                 return None

@@ -94,6 +94,27 @@ def test_the_lights_are_those_where_the_speaker_stands(tmp_path: Path) -> None:
     assert server.calls[0]["target"]["entity_id"] == ["light.kitchen_ceiling", "light.worktop"], "one call for both"
 
 
+def test_the_light_is_the_one_here(tmp_path: Path) -> None:
+    async def check(home: PluginHarness, _: ScriptedHome) -> None:
+        assert (await home.say("turn on the light")).answer == "The Desk Lamp is on."
+        assert (await home.say("turn off the lights")).answer == "The Desk Lamp is off."
+
+    use(tmp_path, check, area="office")
+
+
+@pytest.mark.parametrize("nonsense", ["no json", '{"id": STATES, "type": "event", "event": "x"}', "[3]", "{}"])
+def test_nonsense_only_costs_the_connection(tmp_path: Path, nonsense: str) -> None:
+    async def check(home: PluginHarness, server: ScriptedHome) -> None:
+        await server.send_raw(nonsense)
+        await server.change("light.desk", "on")
+        await eventually(
+            lambda: plugin_of(home).connection.problem or plugin_of(home).house.state("light.desk").value == "on"
+        )
+        assert (await home.say("is the desk lamp on")).answer == "Yes, the Desk Lamp is on."
+
+    use(tmp_path, check)
+
+
 def test_done_is_said_only_when_it_is_true(tmp_path: Path) -> None:
     async def check(home: PluginHarness, server: ScriptedHome) -> None:
         server.deaf = {"light.desk"}
