@@ -265,6 +265,29 @@ def upgrade() -> None:
     )
 
 
+def desktop() -> None:
+    """The variant for one person's session, out of the package's own files."""
+    run("systemctl", "stop", "hearth")  # one microphone, one listener
+    run("useradd", "--create-home", "tester")
+    home, number = Path("/home/tester"), run("id", "-u", "tester").stdout.strip()
+    folder = home / ".config" / "hearth"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG.replace(str(STATE), str(home)))
+    run("chown", "-R", "tester:", str(home))
+    run("systemctl", "start", "dbus", "systemd-logind")
+    run("loginctl", "enable-linger", "tester")
+    wait_until("the user's manager", lambda: Path(f"/run/user/{number}/systemd/private").exists(), 20)
+    tester = ("runuser", "-u", "tester", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR=/run/user/{number}")
+    run(*tester, "/usr/share/hearth/systemd/install", "--user")
+    state = run(*tester, "systemctl", "--user", "is-active", "hearth", check=False).stdout.strip()
+    status = run(*tester, "systemctl", "--user", "show", "-P", "StatusText", "hearth").stdout.strip()
+    note("install --user, without root", state == "active", status)
+    run(*tester, "/usr/share/hearth/systemd/uninstall", "--user", "--purge")
+    left = run("find", str(home), "-iname", "*hearth*").stdout.split()
+    note("uninstall --user --purge leaves nothing", not left, f"left: {left or 'nothing'}")
+    run("systemctl", "start", "hearth")
+
+
 def removal() -> None:
     run("dpkg", "-r", "hearth")
     left = [
@@ -295,7 +318,7 @@ def main() -> None:
     os.mkfifo(ROOM / "microphone")
     (ROOM / "microphone").chmod(0o644)
     threading.Thread(target=room, daemon=True).start()
-    for part in (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, removal):
+    for part in (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, desktop, removal):
         try:
             part()
         except Exception:
