@@ -98,6 +98,10 @@ class Controls:
                 }
                 for plugin in self._tools.plugins
             ],
+            "tasks": [
+                {"plugin": task.plugin, "title": task.title, "progress": task.progress}
+                for task in self._tools.long_tasks.running
+            ],
             **self._facts(),
         }
 

@@ -54,7 +54,8 @@ def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
     registry = ToolRegistry(tmp_path / "state")
     registry.load([folder], bundled=False, installed=False, settings=settings)
     assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
-        (name, PluginStatus.ENABLED, "") for name in ("blinds", "bridge", "dice", "door", "egg", "fridge", "lamps")
+        (name, PluginStatus.ENABLED, "")
+        for name in ("backup", "bins", "blinds", "bridge", "dice", "door", "egg", "fridge", "lamps")
     ]
     assert registry.unknown == ()
     assert {spec["name"] for spec in registry.specs(offline=True) if "x-offline" not in spec} == {"lamp_on"}
@@ -78,6 +79,23 @@ def test_the_door_asks_first_and_the_lamps_have_names(folder: Path, tmp_path: Pa
         "The reading lamp is on.",
         "The hall lamp blinks.",
     ]
+
+
+def test_the_bins_are_announced_on_tuesdays_and_the_backup_when_it_is_done(folder: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with PluginHarness(folder / "bins.py", tmp_path / "bins") as home:
+            await home.advance(hours=4 * 24 + 10.1)
+            assert (await home.say("ask me again in an hour")).answer == "I will."
+            await home.advance(hours=24)
+            assert home.ringer.announced == ["The bins are collected tomorrow."] * 2
+        async with PluginHarness(folder / "backup.py", tmp_path / "backup") as home:
+            said = await home.say("back up my photos")
+            assert said.answer == "I have begun the backup, and tell you when I am done."
+            await home.advance(minutes=21)
+            assert "19 of 20 albums are copied" in home.ringer.announced
+            assert home.ringer.announced[-1] == "All photos are safe."
+
+    asyncio.run(main())
 
 
 def test_the_tools_of_the_guide_do_what_it_says(folder: Path, tmp_path: Path) -> None:

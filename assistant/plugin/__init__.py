@@ -29,6 +29,7 @@ from assistant.plugin.database import Database
 from assistant.plugin.decorator import Tier, ToolOptions, tool
 from assistant.plugin.http import fetch, fetch_json
 from assistant.plugin.jobs import Job, When
+from assistant.plugin.long_work import Progress
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.rules import EVERY_DAY, WEEKDAYS, WEEKEND, Daily, Weekday
 from assistant.plugin.schedule import Schedule
@@ -46,6 +47,7 @@ __all__ = [
     "House",
     "Job",
     "Plugin",
+    "Progress",
     "Ring",
     "RingEnd",
     "Ringer",

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from assistant.errors import ToolError
 from assistant.plugin.database import Database
 from assistant.plugin.jobs import JobStore
+from assistant.plugin.long_work import QUICK_S, LongTask, LongTasks, Outcome, Progress
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.schedule import Schedule
 from assistant.plugin.services import House, Ringer, SilentRinger, SystemClock, Threads, WallClock
@@ -57,6 +58,7 @@ class Context:
         house: House | None = None,
         on_offer: Callable[[Sequence[Callable[..., Any]]], list[str]] = lambda functions: [],
         on_report: Callable[[str | None], None] = lambda problem: None,
+        tasks: LongTasks | None = None,
     ) -> None:
         """
         on_crash: told in one line when a spawned task or a callback has crashed.
@@ -85,6 +87,8 @@ class Context:
         self._listeners: dict[HomeEvent, list[Callable[[Mapping[str, Any]], object]]] = {}
         self.entity_lists: dict[str, dict[str, str | Sequence[str]]] = {}
         """For the registry: what :meth:`entities` was given."""
+        self.tasks = tasks or LongTasks()
+        """The long work of all plugins."""
         self.schedule = Schedule(self, lambda: JobStore(self.folder / "schedule.sqlite3", self.clock), self._complain)
         """What shall be done later, also after a restart."""
 
@@ -139,6 +143,51 @@ class Context:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # cancelled before its first step: it was never awaited
         return task
+
+    async def task(self, title: str, work: Callable[[Progress], Awaitable[object]]) -> object:
+        """Do work that may take long, in a tool: ``return await self.context.task("copying photos", self._copy)``.
+
+        title: what is being done, as in "copying photos"; the user asks for it and cancels it by these words.
+        work: an ``async def``; it tells of its progress by the argument. Its result is a tool's.
+
+        What is done within two seconds is answered at once. Otherwise the user hears that it has begun; the work goes
+        on without a time limit, and its end is announced. The plugin's end cancels it. Cancelling this call, as an
+        interruption within the first two seconds does, cancels the work.
+        Raises ToolError if that is going on already.
+        """
+        outcome = Outcome()
+        task = LongTask(self.name, title, self.clock.monotonic(), lambda: job.cancel())
+        self.tasks.begin(task)
+        job = self.spawn(self._do_task(task, work, outcome), title)
+        job.add_done_callback(lambda _: self.tasks.end(task, outcome.how, self.clock.monotonic()))
+        try:
+            await self.sleep(QUICK_S, outcome.over)
+        except BaseException:
+            job.cancel()
+            raise
+        if not outcome.over.is_set():
+            task.aloud, task.said_at = True, self.clock.monotonic()
+            return {
+                "say": f"I have begun {title}, and tell you when I am done.",
+                "note": "It is still running, and its end will be announced. Tell only that it has begun.",
+            }
+        if outcome.how == "ok":
+            return outcome.result
+        raise ToolError(str(outcome.result) if outcome.how == "error" else f"{title} failed")
+
+    async def _do_task(self, task: LongTask, work: Callable[[Progress], Awaitable[object]], outcome: Outcome) -> None:
+        try:
+            outcome.end("ok", await work(Progress(task, self.clock.monotonic, self.announce)))
+        except ToolError as error:
+            outcome.end("error", error)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException:
+            outcome.end("crashed", None)
+            raise
+        finally:
+            if task.aloud and outcome.over.is_set():
+                self.announce(outcome.spoken(task.title))
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function on a thread and give its result. Cancelling gives up the wait, not the function."""

@@ -30,6 +30,7 @@ from assistant.local.brain import Said as Request
 from assistant.local.brain import Say as Answer
 from assistant.local.skills import read_tools
 from assistant.plugin import Plugin
+from assistant.plugin.long_work import QUICK_S
 from assistant.tools import loading
 from assistant.tools.consent import CONFIRM, ENTER_PIN, Consent
 from assistant.tools.registry import PluginStatus, ToolRegistry
@@ -239,7 +240,11 @@ class PluginHarness:
     async def outcome(self, tool: str, arguments_json: str) -> ToolOutcome:
         """Call a tool with arguments as text, and give the whole outcome."""
         self._turn += 1
-        outcome = await self.runner.call(tool, arguments_json, turn=self._turn)
+        call = asyncio.create_task(self.runner.call(tool, arguments_json, turn=self._turn))
+        await settle()
+        if not call.done() and self.registry.long_tasks.running:
+            await self.clock.advance(QUICK_S)  # what takes longer goes on without the turn
+        outcome = await call
         await settle()
         return outcome
 

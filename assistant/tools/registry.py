@@ -35,6 +35,7 @@ from assistant.errors import PluginLoadError, ToolError
 from assistant.plugin import Context, Ringer, Threads, Tier, ToolOptions, WallClock
 from assistant.plugin.context import HomeEvent, ToolCaller
 from assistant.plugin.decorator import strictest, tool_options
+from assistant.plugin.long_work import LongTasks
 from assistant.plugin.services import House, SystemClock
 from assistant.tools import loading
 from assistant.tools.breaker import Breaker
@@ -95,6 +96,8 @@ class ToolRegistry:
         """How plugins call tools; set by the runner, before ``start``."""
         self.house: House | None = None
         """The running assistant, for plugins; set before ``start`` where there is one."""
+        self.long_tasks = LongTasks()
+        """Work of plugins that goes on longer than a turn."""
         self.unknown: tuple[str, ...] = ()
         """One line for each name in ``disabled``, ``settings`` or ``tiers`` that fits nothing or has no effect."""
 
@@ -400,4 +403,5 @@ class ToolRegistry:
             house=self.house,
             on_offer=partial(self._offer, entry),
             on_report=entry.report,
+            tasks=self.long_tasks,
         )

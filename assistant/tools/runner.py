@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 from assistant.errors import ToolError
 from assistant.plugin import Tier, WallClock
 from assistant.plugin.decorator import strictest
+from assistant.plugin.long_work import LongTask, TaskEnd
 from assistant.plugin.services import SystemClock
 from assistant.plugin.tasks import end_tasks, fault
 from assistant.tools.audit import AuditLog, CallRecord
@@ -114,6 +115,7 @@ class ToolRunner:
         self._audit = audit
         self._audit_arguments = audit_arguments
         registry.call_tool = self.call_from_plugin
+        registry.long_tasks.on_end = self._long_task_ended
 
     @property
     def stuck(self) -> int:
@@ -170,6 +172,22 @@ class ToolRunner:
                 )
             )
         return duration
+
+    def _long_task_ended(self, task: LongTask, how: TaskEnd, duration: float) -> None:
+        """Write down how long work has ended: its call has its own line, and was over when the work had begun."""
+        _log.info("%s of plugin %s: %s in %.1f s", task.title, task.plugin, how, duration)
+        if self._audit is not None:
+            self._audit.write(
+                CallRecord(
+                    at=self._clock.now().timestamp(),
+                    turn=0,
+                    tool=f"({task.title})",
+                    plugin=task.plugin,
+                    tier="safe",
+                    status=how,
+                    duration_ms=round(duration * 1000, 1),
+                )
+            )
 
     async def call_from_plugin(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """A tool calls another one: the consent that was given for the outer one is all there is.

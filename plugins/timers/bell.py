@@ -49,11 +49,10 @@ class Bell:
         """End everything that rings; gives that, or if nothing rings what was over within the last two minutes."""
         now = self._context.clock.monotonic()
         sounds = list(self._ringing.values()) or [sound for at, sound in self._over if now - at <= SNOOZABLE_S]
-        self._over.clear()
-        self.stop()
         fresh = [sound for sound in sounds if not sound.snoozed]
         for sound in fresh:
-            sound.snoozed = True
+            sound.snoozed = True  # before its ring ends, which the event loop sees at once
+        self.stop()
         return fresh
 
     async def _forget(self, ring: Ring, sound: Sound) -> None:
