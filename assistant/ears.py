@@ -178,7 +178,8 @@ class Ears:
     # --- the device -------------------------------------------------------------------------------------------------
 
     def _notice_stall(self) -> None:
-        if not self._open or self._lost is not None or self._muted or self.delivers:
+        wanted = self._open and not self._muted and self._microphone.steady
+        if not wanted or self._lost is not None or self.delivers:
             return
         self._stalls += 1
         if self._stalls >= STALLS:

@@ -21,6 +21,7 @@ class FickleMicrophone:
     """Opens unless it is told not to, and is lost when it is told to."""
 
     description = "a fickle microphone"
+    steady = True
 
     def __init__(self) -> None:
         self.refusals: list[DeviceError] = []
@@ -165,6 +166,15 @@ def test_a_microphone_that_gives_nothing_over_and_over_is_left_to_a_new_process(
         assert 3 * 3 <= asyncio.get_running_loop().time() - virtual_time.START < 15
 
     virtual_time.run(run())
+
+
+def test_a_pipe_may_pause(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.microphone.steady = False
+        await asyncio.sleep(3000)
+        assert world.troubles == [] and world.microphone.starts == 1
+
+    scene(tmp_path, play)
 
 
 def test_a_muted_microphone_may_be_silent_for_ever(tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ class PyAudioMicrophone:
         self._stream: _Stream | None = None
 
     @property
+    def steady(self) -> bool:
+        return True
+
+    @property
     def description(self) -> str:
         return self._stream.device if self._stream else self._device or "default microphone"
 

@@ -48,6 +48,10 @@ class WavMicrophone:
     def description(self) -> str:
         return "standard input" if self._path == "-" else f"wav:{self._path}"
 
+    @property
+    def steady(self) -> bool:
+        return not isinstance(self._stream, _PipeStream)
+
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         self.stop()
         frames = _Frames(self.description, on_frame, on_end, self._loop.time)

@@ -34,6 +34,14 @@ class Microphone(Protocol):
         """The device as a person would name it, for logs and ``assistant doctor``."""
         ...
 
+    @property
+    def steady(self) -> bool:
+        """Whether it gives frames in time by itself once it is open, so that something is wrong when none comes.
+
+        A pipe does not: its writer may pause.
+        """
+        ...
+
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         """Open the device and begin to deliver frames. Raises DeviceError if it cannot be opened."""
         ...

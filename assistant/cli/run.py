@@ -37,5 +37,6 @@ async def _run(config: Config, options: argparse.Namespace) -> None:
         gc.freeze()
         await daemon.run()
     finally:
+        gc.unfreeze()  # or else libraries complain at exit about what is left
         if file is not None:
             file.close()

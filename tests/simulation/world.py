@@ -156,6 +156,7 @@ class SimulatedMicrophone:
     """Hears labels. ``broken`` until a time: it cannot be opened, and a stream that is open is lost."""
 
     description = "the microphone of the simulated house"
+    steady = True
 
     def __init__(self, sound: Sound) -> None:
         self._sound = sound
