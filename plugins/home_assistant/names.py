@@ -150,7 +150,8 @@ def find(
         return group
     if rest and (partly := [thing for thing in things if set(rest) <= _vocabulary(thing)]):
         return _chosen(partly, place, near)
-    return _nearly(things, asked)
+    around = [thing for thing in things if place is None or thing.area in (None, place)]
+    return _nearly(around, {asked, rest} - {()})
 
 
 def _group(things: Sequence[Thing], query: str, rest: Words, place: Area | None, near: Area | None) -> Result | None:
@@ -185,16 +186,17 @@ def _chosen(candidates: Sequence[Thing], place: Area | None, near: Area | None) 
     return Found(tuple(candidates)) if len(candidates) == 1 else Unclear(tuple(candidates))
 
 
-def _nearly(things: Sequence[Thing], asked: Words) -> Result:
-    matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(" ".join(asked))
+def _nearly(things: Sequence[Thing], asked: Iterable[Words]) -> Result:
+    """The thing whose name is spelt nearly as one of the phrases; compared with the names as they are written only."""
+    matchers = [SequenceMatcher(None, "", " ".join(phrase), autojunk=False) for phrase in asked]
     ranked: list[tuple[float, Thing]] = []
     for thing in things:
         best = _ALIKE
-        for name in _names(thing):
-            matcher.set_seq1(" ".join(name))
-            if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best:
-                best = max(best, matcher.ratio())
+        for name in {words(name) for name in (thing.name, *thing.aliases)}:
+            for matcher in matchers:
+                matcher.set_seq1(" ".join(name))
+                if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best:
+                    best = max(best, matcher.ratio())
         ranked.append((best, thing))
     ranked.sort(key=lambda pair: (-pair[0], pair[1].entity_id))
     if ranked and ranked[0][0] >= _NEARLY and (len(ranked) == 1 or ranked[0][0] - ranked[1][0] >= _AHEAD):

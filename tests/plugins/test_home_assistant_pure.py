@@ -57,6 +57,8 @@ def found(query: str, **where: Any) -> list[str] | None:
         ("ceiling light", {}, None),
         ("floor lamp", {}, ["light.floor"]),
         ("big flor lamp", {}, ["light.floor"]),
+        ("big flor lamp", {"area": KITCHEN}, None),
+        ("wroktop in the kitchen", {}, ["light.k2"]),
         ("spot one", {}, ["light.one"]),
         ("telly", {}, ["switch.tv"]),
         ("kitchen lights", {}, ["light.k1", "light.k2"]),
