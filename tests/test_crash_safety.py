@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from assistant.tools.audit import read_calls
 from tests import crash_worker
 
 KILLS = int(os.environ.get("HEARTH_KILLS", "60"))
@@ -111,3 +112,8 @@ def assert_kept(found: list[Any], promised: list[Any]) -> None:
     missing = [item for item in promised if item not in counts]
     assert not missing, f"lost: {missing[:5]}"
     assert len(found) <= len(promised) + 2 * (KILLS + 2), "more than was ever begun"
+
+
+def test_an_audit_log_whose_maker_was_killed_at_its_birth_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "tools.sqlite3").touch()
+    assert read_calls(tmp_path / "tools.sqlite3", 10) == []

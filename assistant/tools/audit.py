@@ -110,6 +110,8 @@ def read_calls(path: Path, last: int) -> list[CallRecord]:
 def _read(path: Path, last: int) -> Iterator[CallRecord]:
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         columns = [name for name in _COLUMNS if name in _columns_of(db)]
+        if not columns:
+            return  # the file was just made, or its maker was killed before the table was in it
         for row in db.execute(f"SELECT {', '.join(columns)} FROM call ORDER BY id DESC LIMIT ?", (last,)):
             yield CallRecord(**dict(zip(columns, row, strict=True)))
 
