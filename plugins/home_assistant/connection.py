@@ -29,13 +29,11 @@ SETTLE_S = 0.3  # registry changes come in bursts
 MESSAGE_LIMIT = 64 * 1024 * 1024
 REGISTRIES = ("area_registry_updated", "device_registry_updated", "entity_registry_updated")
 ENTRIES_AT_ONCE = 500
-
-
 BAD_TOKEN = "it refuses the token: make a long-lived one in your Home Assistant profile, under Security"
 
 
 class TokenRefused(Exception):
-    pass
+    """Home Assistant does not know the token."""
 
 
 class Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assistant.plugin import ToolError
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 CONNECT_LIMIT_S = 2.0
-_ALSO_ON = ("playing", "paused", "idle", "heat", "cool", "auto", "cleaning")
 SHOWN = 25
 """Things in one result: more than anybody wants to hear, and a bounded cost."""
 
 NAMED = 6
 """Names in one question or error."""
+
+_ALSO_ON = ("playing", "paused", "idle", "heat", "cool", "auto", "cleaning")
 
 
 class Control:
@@ -106,13 +108,16 @@ class Control:
         return area
 
     def _find(self, name: str, area: str | None, usable: Callable[[Thing], bool]) -> Found:
-        """What is meant; among what is usable first, else among everything, so that the answer can say why not."""
-        place, near = self._area(area), self._near()
-        things = self._house.things
-        result = find([thing for thing in things if usable(thing)], self._house.areas, name, area=place, near=near)
+        """What is meant: among what is usable; else one thing among all, so that the answer can say why not; and a
+        misspelt name only when neither has the name as it was said."""
+        place, things = self._area(area), self._house.things
+        fitting = [thing for thing in things if usable(thing)]
+        where = partial(find, areas=self._house.areas, query=name, area=place, near=self._near())
+        result = where(fitting, guess=False)
         if isinstance(result, Missing):
-            anything = find(things, self._house.areas, name, area=place, near=near)
-            result = anything if isinstance(anything, Found) and len(anything.things) == 1 else result
+            result = where(things, guess=False)
+            if not (isinstance(result, Found) and len(result.things) == 1):
+                result = where(fitting)
         match result:
             case Found():
                 return result
@@ -121,9 +126,9 @@ class Control:
                 more = f" (and {len(several) - NAMED} more)" if len(several) > NAMED else ""
                 raise ToolError(f"Which one: {', '.join(names)}{more}?")
             case Missing(close=close):
-                where = f" in the {place.name}" if place else ""
+                there = f" in the {place.name}" if place else ""
                 hint = f" Perhaps {' or '.join(close)}?" if close else ""
-                raise ToolError(f"Home Assistant has nothing called {name}{where} for this.{hint}")
+                raise ToolError(f"Home Assistant has nothing called {name}{there} for this.{hint}")
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
@@ -208,7 +213,9 @@ class Control:
             names += [f"{len(fitting) - NAMED} more"] if len(fitting) > NAMED else []
             count = f"{len(fitting)} of {len(things)} {_plural(kind)}"
             say = f"{count}{where} {_is_are(fitting)} {expected}: {listed(names)}."
-        return {"say": say, "asked": len(things), "count": len(fitting), **self._facts(fitting)}
+        if silent := [thing for thing in things if self._house.state(thing.entity_id).gone]:
+            say += f" {the(listed([label(thing) for thing in silent[:NAMED]]))} {_is_are(silent)} not answering."
+        return {"say": say, "asked": len(things), "count": len(fitting), **self._facts([*fitting, *silent])}
 
     def _measured(self, measure: str, name: str | None, area: str | None) -> dict[str, object]:
         place = self._area(area)

@@ -128,12 +128,18 @@ def in_group(thing: Thing, group: str) -> bool:
 
 
 def find(
-    things: Sequence[Thing], areas: Sequence[Area], query: str, *, area: Area | None = None, near: Area | None = None
+    things: Sequence[Thing],
+    areas: Sequence[Area],
+    query: str,
+    *,
+    area: Area | None = None,
+    near: Area | None = None,
+    guess: bool = True,
 ) -> Result:
     """What is meant by ``query``.
 
     things: those that can be meant, such as only those that can be dimmed. area: where, if it was said apart.
-    near: where the speaker stands.
+    near: where the speaker stands. guess: whether the name may be misspelt.
     """
     asked = words(query)
     if not asked:
@@ -150,6 +156,8 @@ def find(
         return group
     if rest and (partly := [thing for thing in things if set(rest) <= _vocabulary(thing)]):
         return _chosen(partly, place, near)
+    if not guess:
+        return Missing()
     around = [thing for thing in things if place is None or thing.area in (None, place)]
     return _nearly(around, {asked, rest} - {()})
 

@@ -94,6 +94,29 @@ def test_the_lights_are_those_where_the_speaker_stands(tmp_path: Path) -> None:
     assert server.calls[0]["target"]["entity_id"] == ["light.kitchen_ceiling", "light.worktop"], "one call for both"
 
 
+def test_a_name_as_it_was_said_comes_before_one_that_is_nearly_so(tmp_path: Path) -> None:
+    async def check(home: PluginHarness, server: ScriptedHome) -> None:
+        with pytest.raises(ToolError, match=r"^The Dock Lamp can only be asked"):
+            await home.call("home_set", name="dock lamp", action="on")
+        assert (await home.call("home_set", name="dusk lamp", action="on"))["say"] == "The Desk Lamp is on."
+        assert len(server.calls) == 1
+
+    server = ScriptedHome()
+    server.states["binary_sensor.dock"] = entity("Dock Lamp", "off", device_class="window")
+    use(tmp_path, check, scripted=server)
+
+
+def test_what_does_not_answer_is_not_passed_over(tmp_path: Path) -> None:
+    async def check(home: PluginHarness, server: ScriptedHome) -> None:
+        await server.change("binary_sensor.window", "unavailable")
+        await eventually(lambda: plugin_of(home).house.state("binary_sensor.window").gone)
+        assert (await home.say("which windows are open")).answer == (
+            "No window is open. The Kitchen Window is not answering."
+        )
+
+    use(tmp_path, check)
+
+
 def test_the_light_is_the_one_here(tmp_path: Path) -> None:
     async def check(home: PluginHarness, _: ScriptedHome) -> None:
         assert (await home.say("turn on the light")).answer == "The Desk Lamp is on."
