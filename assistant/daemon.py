@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from assistant.adapters.sd_notify import Notifier
 from assistant.assembly import Assistant
 from assistant.audio.analysis import Heard
+from assistant.audio.meter import Meter
 from assistant.audio.ports import Microphone, Speaker
 from assistant.config import Config
 from assistant.control import server as control_server
@@ -87,6 +88,7 @@ class Daemon:
             memory_limit_mb=config.health.memory_limit_mb,
             analysed=lambda: self._assistant.hearing.uplink.position,
         )
+        self._meter = Meter()
         self._notifier = Notifier()
         self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
         self._stop = asyncio.Event()
@@ -130,6 +132,7 @@ class Daemon:
                             group.create_task(self._supervisor.run(), name="supervisor"),
                             group.create_task(self._feed_watchdog(), name="watchdog"),
                             group.create_task(self._serve_control(), name="control"),
+                            group.create_task(self._serve_console(), name="console"),
                         ]
                         self._notifier.ready(self._listening)
                         log.info("ready after %.2f s: %s", self._loop.time() - began, self._listening)
@@ -152,6 +155,7 @@ class Daemon:
     def _heard(self, heard: Heard) -> None:
         self._liveness.frame(heard.frame.start, self._loop.time())
         self._assistant.hearing.hear(heard)
+        self._meter.hear(heard)
         if self._recording_end is not None and heard.frame.end >= self._recording_end:
             self._heard_all.set()
 
@@ -184,6 +188,12 @@ class Daemon:
     async def _serve_control(self) -> None:
         path = socket_path(self._config.state_folder)
         await control_server.serve(path, self._assistant.controls, self._happenings)
+
+    async def _serve_console(self) -> None:
+        if self._config.console.enabled:
+            from assistant.console.server import Shown, serve  # a web server is not loaded for nothing
+
+            await serve(Shown(self._config, self._assistant.controls, self._happenings, self._meter))
 
     async def _finish_recording(self, analysis: Analysis) -> None:
         silence = bytes(FRAME_BYTES)

@@ -51,9 +51,10 @@ DIRECTIONS = {
     "surroundings": "wiring scribe tools plugin audio config types",
     "controls": "health engine tools core types errors",
     "control": "controls happenings errors",
+    "console": "control controls happenings health turnlog audio config core types errors",
     "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "daemon": "supervision mouth surroundings control controls happenings health ears assembly wiring engine journal "
+    "daemon": "console supervision mouth surroundings control controls happenings health ears assembly wiring engine journal "
     "adapters audio "
     "core config types errors",
     # Programs around it.
@@ -84,8 +85,8 @@ LIBRARIES = {
     "websockets": "assistant/realtime/ assistant/local/ assistant/testing/",
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",
-    "pydantic": "assistant/config/ assistant/plugin/ assistant/tools/ plugins/",
-    "aiohttp": "plugins/home_assistant/connection.py assistant/local/chat.py",
+    "pydantic": "assistant/config/ assistant/console/ assistant/plugin/ assistant/tools/ plugins/",
+    "aiohttp": "assistant/console/ plugins/home_assistant/connection.py assistant/local/chat.py",
     "aiomqtt": "plugins/mqtt/link.py",
     "mcp": "plugins/mcp/worker.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12

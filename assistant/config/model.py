@@ -19,6 +19,9 @@ from assistant.errors import ConfigError, ConfigProblem
 
 DEFAULTS_LABEL: Final = "built-in defaults"
 
+MIN_TOKEN: Final = 12
+"""Characters of the console's token: nobody guesses that many over a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -107,6 +110,22 @@ class Config(Settings):
             return find_secret("pin", None, self.tools.pin_file)
         except UnusableSecret as error:
             raise ConfigError(self.label, [self._origin.document.problem(("tools", "pin_file"), str(error))]) from None
+
+    def console_token(self) -> SecretStr | None:
+        """What people sign in with at the console: ``console.token_file``, then the variable, then the systemd
+        credential ``console_token``; None if there is none.
+
+        Raises ConfigError if the place that was named cannot be used, or holds what can be guessed.
+        """
+        console = self.console
+        try:
+            token = find_secret("console_token", console.token_env, console.token_file)
+            if token is not None and len(token.get_secret_value()) < MIN_TOKEN:
+                raise UnusableSecret(f"a token has at least {MIN_TOKEN} characters: try 'openssl rand -base64 18'")
+        except UnusableSecret as error:
+            path = ("console", "token_file" if console.token_file else "token_env")
+            raise ConfigError(self.label, [self._origin.document.problem(path, str(error))]) from None
+        return token
 
     @property
     def state_folder(self) -> Path:

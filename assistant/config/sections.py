@@ -15,6 +15,7 @@ from assistant.config.brain_sections import Azure, Custom, LocalServer, OpenAI, 
 from assistant.config.values import (
     AsTuple,
     DeviceName,
+    EnvName,
     FilePath,
     MaxTokens,
     ModelName,
@@ -274,6 +275,19 @@ class HealthSettings(Block):
     )
 
 
+class Console(Block):
+    """The pages in the browser."""
+
+    enabled: Switch = Field(default=False, description="Whether the daemon serves the console")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the console listens on")
+    port: int = Field(default=8765, ge=0, le=65_535, description="Its port; 0 = any free port")
+    token_env: EnvName | None = Field(default=None, description="Environment variable that holds the token to sign in")
+    token_file: FilePath | None = Field(default=None, description="File that holds the token to sign in")
+    names: Annotated[tuple[str, ...], AsTuple] = Field(
+        default=(), description="Further names under which browsers may reach it"
+    )
+
+
 class Log(Block):
     """What is written down."""
 
@@ -361,6 +375,7 @@ class Settings(Section):
         default=DEFAULT_PRICES, description="Prices of a million tokens, by model or Azure deployment"
     )
     health: HealthSettings = Field(default_factory=HealthSettings, description="Looking after itself")
+    console: Console = Field(default_factory=Console, description="The console in the browser")
     log: Log = Field(default_factory=Log, description="Logging")
     state_dir: FilePath | None = Field(
         default=None, description="Where timers and the like are kept; null = the system's place for it"

@@ -1,0 +1,29 @@
+// The frame: which view is shown, by the part of the address after #.
+
+import { byId } from "./dom.js";
+import { link } from "./link.js";
+import { showNow, startNow } from "./now.js";
+
+/** What a view does when it comes and goes. @type {Record<string, (visible: boolean) => void>} */
+const VIEWS = { now: showNow };
+
+function route() {
+  const wanted = location.hash.slice(1);
+  const current = wanted in VIEWS ? wanted : "now";
+  for (const [name, show] of Object.entries(VIEWS)) {
+    byId(name).hidden = name !== current;
+    show(name === current && !document.hidden);
+  }
+  for (const each of document.querySelectorAll("nav a")) {
+    if (each.getAttribute("href") === `#${current}`) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  document.title = `Hearth: ${current}`;
+}
+
+startNow();
+addEventListener("hashchange", route);
+document.addEventListener("visibilitychange", route);
+route();
+link.open();
+performance.mark("interactive");
