@@ -136,7 +136,7 @@ async def home_status(
     return await self.control.status(name, area, kind, measure, expected)
 
 
-@tool(sentences=["lock [the] {lock:name}"], lists={"lock": "locks", "area": "areas"}, time_limit_s=_TIME_LIMIT_S)
+@tool(sentences=["lock [the] {lock:name}"], lists={"lock": "locks"}, time_limit_s=_TIME_LIMIT_S)
 async def home_lock(self: _Owner, name: str | None = None, area: str | None = None) -> dict[str, object]:
     """Lock a door, or close a garage door or gate.
 
@@ -148,7 +148,7 @@ async def home_lock(self: _Owner, name: str | None = None, area: str | None = No
 
 @tool(
     sentences=["(unlock|open) [the] {lock:name}"],
-    lists={"lock": "locks", "area": "areas"},
+    lists={"lock": "locks"},
     tier="pin",
     question="Shall I unlock the {name}?",
     time_limit_s=_TIME_LIMIT_S,
