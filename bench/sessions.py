@@ -228,7 +228,7 @@ async def first_sound(url: str) -> None:
 
 
 async def measure(full: bool) -> None:
-    steps = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48) if full else (1, 4, 8, 16, 24, 32)
+    steps = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48) if full else (1, 8, 16, 24, 32)
     async with serving() as (url, server):
         print(f"sessions (load of this machine: {os.getloadavg()[0]:.1f})")
         clips = [clip(text) for text in SENTENCES]

@@ -25,6 +25,12 @@ from tests.local.household import CLOCK, LIGHTS, TIMERS
 E = TypeVar("E")
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to ask the provider."""
+    monkeypatch.setattr(local_first, "NEAR_PATIENCE_S", 60.0)
+
+
 class Owner:
     """What the engine is to a session: takes its events."""
 

@@ -182,7 +182,7 @@ def test_every_answer_tells_what_is_left_of_the_limits() -> None:
             await session.type("hello")
             total = (await session.respond()).usage.total_tokens
             requests, tokens = (await session.until("rate_limits.updated")).rate_limits
-            assert (requests.name, requests.limit - requests.remaining) == ("requests", 1)
+            assert (requests.name, requests.limit - requests.remaining in (0, 1)) == ("requests", True)
             assert (tokens.name, 0 <= tokens.limit - tokens.remaining <= total) == ("tokens", True)
 
     run(main)
