@@ -17,6 +17,7 @@ import pytest
 from assistant.plugin import ToolError
 from assistant.testing.plugins import PluginHarness
 from assistant.tools.registry import PluginStatus
+from tests.house import House, room
 from tests.plugins.scripted_home import eventually
 from tests.real_broker import PASSWORD, USER, RealBroker, real_broker
 
@@ -357,3 +358,28 @@ def test_without_a_host_there_is_nothing(tmp_path: Path) -> None:
             assert home.registry.specs(offline=True) == []
 
     asyncio.run(main())
+
+
+@pytest.mark.daemon
+def test_a_real_assistant_is_seen_steered_and_missed(broker: RealBroker, tmp_path: Path) -> None:
+    settings = f"host: 127.0.0.1, port: {broker.port}, username: {USER}, presence: {{id: kitchen}}"
+
+    async def main(house: House) -> None:
+        def told(**wanted: object) -> bool:
+            return wanted.items() <= json.loads(other.latest.get("hearth/kitchen/state", "{}")).items()
+
+        async with neighbour(broker) as other:
+            await eventually(lambda: told(state="idle", mute="OFF", volume=80), 60)
+            await other.client.publish("hearth/kitchen/volume/set", "35", qos=1)
+            await other.client.publish("hearth/kitchen/listen/set", "PRESS", qos=1)
+            await eventually(lambda: told(state="listening", volume=35))
+            await other.client.publish("hearth/kitchen/mute/set", "ON", qos=1)
+            await eventually(lambda: told(state="idle", mute="ON", last_turn="stopped"))
+            assert other.latest["hearth/kitchen/availability"] == "online"
+            assert house.process is not None
+            house.process.kill()
+            await eventually(lambda: other.latest["hearth/kitchen/availability"] == "offline")
+
+    with House(tmp_path, more=f"plugins: {{mqtt: {{{settings}}}}}\nendpointing: {{no_speech_timeout_s: 60}}") as house:
+        house.start(room(90.0), MQTT_PASSWORD=PASSWORD)
+        asyncio.run(main(house))
