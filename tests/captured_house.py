@@ -2,7 +2,8 @@
 
 ``unshare --net python -m tests.captured_house FOLDER``: nothing but loopback is there, and nobody but the daemon and a
 scripted server uses it. The daemon plays ``FOLDER/room.wav``; ``FOLDER/packets.json`` then lists every packet that
-carried data: when (monotonic clock, which the daemon's journal uses, too), from which port, to which, and how much.
+carried data: when (monotonic clock, which the daemon's journal uses, too), from which port, to which, and how much. It
+also says how large the session's settings were by themselves.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def main(folder: Path) -> int:
         port = urlsplit(server.url).port
         house.start()
         status = house.end()
-    packets = [list(packet) for packet in capture.packets]
-    (folder / "packets.json").write_text(json.dumps({"server": port, "packets": packets}), "utf-8")
+        messages = [message for peer in server.peers for message in peer.received]
+    settings = [message for message in messages if message["type"] == "session.update"]
+    found = {"server": port, "packets": capture.packets, "settings_bytes": sum(len(json.dumps(m)) for m in settings)}
+    (folder / "packets.json").write_text(json.dumps(found), "utf-8")
     return status
 
 

@@ -88,6 +88,10 @@ def test_the_server_is_not_opened_to_other_machines_without_a_key(tmp_path: Path
     assert done.stderr.strip().startswith("assistant: 0.0.0.0 can be reached by other machines: put a key")
 
 
+HANDSHAKE_BYTES = 1_200
+"""The upgrade request, and what WebSocket frames cost. 20 ms of audio are 1,280 bytes in base64."""
+
+
 def unshare() -> list[str] | None:
     """How to get a network of one's own here: as root, or where users may make namespaces."""
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
@@ -101,7 +105,7 @@ def unshare() -> list[str] | None:
 
 @pytest.mark.daemon
 def test_nothing_leaves_before_the_wake_word_in_a_capture(tmp_path: Path) -> None:
-    """All packets of the daemon's own network: none with data until a wake-word score rises, little until the hit."""
+    """All packets of the daemon's own network: no data while people talk; until the hit, settings and no audio."""
     if (own_network := unshare()) is None:
         pytest.skip("this machine lets nobody make a network namespace; the bytes are counted in tests/test_daemon.py")
     write_wav(tmp_path / "room.wav", room(0.5, "somebody talks about the weather", 0.8, "and about the news", 1.0,
@@ -115,10 +119,10 @@ def test_nothing_leaves_before_the_wake_word_in_a_capture(tmp_path: Path) -> Non
     assert all(captured["server"] in packet[1:3] for packet in captured["packets"]), "nobody else is talked to"
     sent = [(at, size) for at, _, target, size in captured["packets"] if target == captured["server"]]
     assert sum(size for at, size in sent if at > woken) > 50_000, "the request itself was sent, and captured"
-    # A cloud brain is connected to while the wake word is being said: a handshake, and not a frame of audio.
+    # A cloud brain is connected to while the wake word is being said: a handshake, settings, and not a frame of audio.
     early = [(at, size) for at, size in sent if at <= woken]
     assert all(woken - at < 1.5 for at, _ in early), "nothing at all while people talk"
-    assert sum(size for _, size in early) < 4_000
+    assert sum(size for _, size in early) < captured["settings_bytes"] + HANDSHAKE_BYTES
 
 
 # --- dependencies -----------------------------------------------------------------------------------------------------
