@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def main() -> int:
-    known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name != "__main__"]
+    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
+    known = [module.name for module in modules if not module.name.startswith("_")]
     wanted = sys.argv[1:] or known
     if unknown := [name for name in wanted if name not in known]:
         print(f"bench: there is no {', '.join(unknown)}; known are: {', '.join(known)}", file=sys.stderr)

@@ -1,7 +1,6 @@
-"""The day without internet: ``python -m bench.day``, some minutes; ``--requests 40`` is a shorter day.
+"""The day without internet: ``python -m bench.day``, a minute; ``--requests 200`` is a whole day.
 
-A household speaks to the offline brain from morning to night: 200 requests by several voices in a simulated room,
-some in noise or over a television, some incomplete, some for what is guarded (locks, the garage, the alarm), and
+A household speaks to the offline brain from morning to night: requests by several voices in a simulated room, some in noise or over a television, some incomplete, some for what is guarded (locks, the garage, the alarm), and
 chatter that is meant for nobody. The recogniser, the brain, the tools and the asking before acting are the real ones;
 it runs faster than real time. Whoever is not understood says it once more; whoever is asked back says yes or no.
 """
@@ -39,7 +38,7 @@ from assistant.tools import loading
 from assistant.tools.consent import CONSENT_TOOLS, DECLINE, Consent
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolRunner
-from bench import guarded_home
+from bench import _guarded_home as guarded_home
 from bench.brain import FOREIGN, RATE, Samples, espeak, flite, level
 
 PIN = "4711"
@@ -381,7 +380,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.day", description="A household day without internet.")
-    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", action="store_true", help="what came of each sentence")
     return parser.parse_args()
