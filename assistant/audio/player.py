@@ -25,6 +25,7 @@ from typing import Final, TypeAlias
 
 from assistant.audio.ports import Speaker
 from assistant.audio.reference import ReferenceBuffer
+from assistant.core.mixing import Channel
 from assistant.core.playout import ItemFinished, ItemStarted, Mark, Playout
 from assistant.errors import DeviceError
 from assistant.types import SPEAKER_RATE, AlertId, ItemId, Milliseconds, samples_to_ms
@@ -216,16 +217,16 @@ class Player:
     def start_alert(self, alert: AlertId, pcm: bytes) -> None:
         """Repeat ``pcm`` until :meth:`stop_alert`."""
         with self._lock:
-            self._playout.play_effect(f"alert {alert}", pcm, loop=True)
+            self._playout.play_effect(f"alert {alert}", pcm, loop=True, channel=Channel.ALERTS)
 
     def stop_alert(self, alert: AlertId) -> None:
         with self._lock:
             self._playout.stop_effect(f"alert {alert}")
 
-    def set_volume(self, gain: float) -> None:
-        """Factor for everything that plays, 0.0 to 1.0."""
+    def set_volume(self, gain: float, channel: Channel | None = None) -> None:
+        """Factor for answers or for alerts, or on top of that for everything that plays: 0.0 to 1.0."""
         with self._lock:
-            self._playout.set_volume(gain)
+            self._playout.set_volume(gain, channel)
 
     def available(self) -> int:
         """Samples that can be pulled before the sound pauses or ends; for a speaker that writes no silence."""

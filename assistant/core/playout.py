@@ -15,7 +15,7 @@ then follows without a gap. An item that was stopped or is over takes no more au
 
 Nothing clicks: whenever the answer breaks off, a ramp of 5 ms leads down to silence, and after an underrun another one
 leads up again. Apart from these ramps every appended sample is played once, in order and unchanged (at volume 1, and
-not ducked: see :meth:`Playout.duck`).
+not ducked: see :meth:`Playout.duck`). What is too loud together is clipped, and never wraps around.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from assistant.core.mixing import FADE_MS, Bus, Channel, Clip, Fade, Gain, Samples
 from assistant.types import SPEAKER_RATE, ItemId, ms_to_samples
 
 LIMIT_MS: Final = 600_000
@@ -37,8 +37,6 @@ LIMIT_ITEMS: Final = 256
 
 LIMIT_EFFECTS: Final = 16
 
-FADE_MS: Final = 5
-
 DUCK_MS: Final = 20
 """How long the answer takes to become softer. It is a suspicion's whole effect, so it is quick."""
 
@@ -46,8 +44,6 @@ UNDUCK_MS: Final = 250
 """... and to come back: slowly enough not to startle."""
 
 _HISTORY: Final = 10 * SPEAKER_RATE  # for how far back `played` knows; longer than any device holds samples
-
-_Samples: TypeAlias = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Stopped:
 @dataclass(slots=True)
 class _Segment:
     item: ItemId
-    chunks: deque[_Samples] = field(default_factory=deque)
+    chunks: deque[Samples] = field(default_factory=deque)
     queued: int = 0  # samples in `chunks`
     pulled: int = 0
     end: int = 0  # position one past the last sample that was pulled
@@ -97,30 +93,6 @@ class _Run:
     end: int
 
 
-@dataclass(slots=True)
-class _Clip:
-    """Sound that is mixed in; begins ``delay`` samples into the next pull."""
-
-    samples: _Samples
-    loop: bool = False
-    at: int = 0
-    delay: int = 0
-
-    def add_to(self, mix: NDArray[np.int32]) -> bool:
-        """Give ``mix`` its part. False when the clip is over."""
-        position, self.delay = self.delay, 0
-        while position < mix.size:
-            part = self.samples[self.at : self.at + mix.size - position]
-            mix[position : position + part.size] += part
-            position += part.size
-            self.at += part.size
-            if self.at == self.samples.size:
-                if not self.loop:
-                    return False
-                self.at = 0
-        return True
-
-
 class Playout:
     """See the module's docstring. All PCM is 24 kHz int16 little endian mono. Not thread-safe: the owner locks.
 
@@ -134,21 +106,19 @@ class Playout:
         self.underruns = 0
         self.dropped_samples = 0
         self._limit = ms_to_samples(limit_ms, SPEAKER_RATE)
-        fade = ms_to_samples(fade_ms, SPEAKER_RATE)
-        self._ramp_down = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / (fade + 1))).astype(np.float32)
-        self._ramp_up = self._ramp_down[::-1]
+        self._fade = Fade(fade_ms)
         self._segments: dict[ItemId, _Segment] = {}  # in the order of playing
         self._ended: OrderedDict[ItemId, int] = OrderedDict()  # samples pulled of items that take no more audio
         self._queued = 0
         self._runs: deque[_Run] = deque()
         self._marks: list[Mark] = []
-        self._effects: dict[str, _Clip] = {}
-        self._fading: list[_Clip] = []
+        self._effects: dict[str, Clip] = {}
+        self._fading: list[Clip] = []
         self._last: int | None = None  # the answer's last sample, while it sounds without a break
-        self._rising = fade  # samples of the way up after an underrun that are done
-        self._volume = self._target_volume = 1.0
-        self._duck = self._duck_target = 1.0
-        self._duck_step = 0.0  # per sample, on the way
+        self._rising = self._fade.length  # samples of the way up after an underrun that are done
+        self._duck = Gain(DUCK_MS, UNDUCK_MS)
+        self._volume = Gain(fade_ms, fade_ms)
+        self._volumes = {channel: Gain(fade_ms, fade_ms) for channel in Channel}
 
     # --- the answer -------------------------------------------------------------------------------------------------
 
@@ -197,10 +167,7 @@ class Playout:
 
     def duck(self, db: float) -> None:
         """Make the answer softer by ``db`` from now on, 0 for as it was; earcons and alerts stay as they are."""
-        self._duck_target = min(1.0, 10 ** (-db / 20))
-        way = abs(self._duck_target - self._duck)
-        ms = DUCK_MS if self._duck_target < self._duck else UNDUCK_MS
-        self._duck_step = way / ms_to_samples(ms, SPEAKER_RATE)
+        self._duck.move(10 ** (-db / 20))
 
     def __contains__(self, item: ItemId) -> bool:
         """The item waits or plays."""
@@ -223,7 +190,9 @@ class Playout:
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
-    def play_effect(self, effect_id: str, pcm: bytes, *, loop: bool = False) -> bool:
+    def play_effect(
+        self, effect_id: str, pcm: bytes, *, loop: bool = False, channel: Channel = Channel.ANSWERS
+    ) -> bool:
         """Mix ``pcm`` in from now on, once or until stopped. The same id again starts anew.
 
         False if too many effects sound already.
@@ -232,19 +201,17 @@ class Playout:
         if not samples.size or (effect_id not in self._effects and len(self._effects) >= LIMIT_EFFECTS):
             return False
         self.stop_effect(effect_id)
-        self._effects[effect_id] = _Clip(samples, loop)
+        self._effects[effect_id] = Clip(samples, loop, channel)
         return True
 
     def stop_effect(self, effect_id: str) -> None:
         """Fade an effect out. Ignored if it does not sound."""
-        if clip := self._effects.pop(effect_id, None):
-            rest = clip.samples[clip.at : clip.at + self._ramp_down.size]
-            if clip.at:
-                self._fade(rest)
+        if (clip := self._effects.pop(effect_id, None)) and clip.at:
+            self._let_fade(Clip(self._fade.out(clip.samples[clip.at :]), channel=clip.channel))
 
-    def set_volume(self, gain: float) -> None:
-        """Factor for everything, 0.0 to 1.0; reached within one fade."""
-        self._target_volume = min(max(gain, 0.0), 1.0)
+    def set_volume(self, gain: float, channel: Channel | None = None) -> None:
+        """Factor for one channel, or on top of that for everything: 0.0 to 1.0; reached within one fade."""
+        (self._volume if channel is None else self._volumes[channel]).move(gain)
 
     # --- the device -------------------------------------------------------------------------------------------------
 
@@ -262,7 +229,7 @@ class Playout:
             if not segment.finished:
                 break
         clips = [*self._effects.values(), *self._fading]
-        return max([answer, *(clip.delay + clip.samples.size - clip.at for clip in clips if not clip.loop)])
+        return max([answer, *(clip.left for clip in clips if not clip.loop)])
 
     def take_marks(self) -> list[Mark]:
         """What happened to items since the last call, in order."""
@@ -273,15 +240,16 @@ class Playout:
         """The next ``samples`` samples, silence where there is nothing to play."""
         answer = np.zeros(samples, np.int16)
         filled = self._pull_answer(answer)
-        answer = self._ducked(answer)
+        voice = self._duck.apply(answer.astype(np.float64))
         if filled < samples and self._last is not None:
             self._run_dry(filled)
         self.position += samples
         while self._runs and self._runs[0].end < self.position - _HISTORY:
             self._runs.popleft()
-        return self._adjust_volume(self._mix(answer)).astype("<i2").tobytes()
+        mix = self._volume.apply(self._mix(voice))
+        return np.clip(np.rint(mix), -32768, 32767).astype("<i2").tobytes()
 
-    def _pull_answer(self, out: _Samples) -> int:
+    def _pull_answer(self, out: Samples) -> int:
         """Fill ``out`` from the queue as far as it goes, and give the number of samples written."""
         done = 0
         while self._segments:
@@ -318,7 +286,7 @@ class Playout:
         while (segment := next(iter(self._segments.values()), None)) and segment.finished and not segment.queued:
             del self._segments[segment.item]
             self._remember(segment)
-            self._rising = self._ramp_up.size  # the next item begins as it was made
+            self._rising = self._fade.length  # the next item begins as it was made
             end = segment.end if segment.pulled else max(self.position, self._runs[-1].end if self._runs else 0)
             self._marks.append(ItemFinished(segment.item, end, segment.pulled))
 
@@ -332,61 +300,34 @@ class Playout:
     def _run_dry(self, at: int) -> None:
         """The answer breaks off ``at`` samples into this pull: by an underrun, or because it is over."""
         assert self._last is not None
-        self._fading.append(_Clip(np.rint(self._ramp_down * self._last * self._duck).astype(np.int16), delay=at))
+        self._let_fade(Clip(self._fade.after(self._last * self._duck.now), delay=at))
         self._last = None
         head = next(iter(self._segments.values()), None)
         if head is not None and head.pulled:
             self.underruns += 1
             self._rising = 0
 
-    def _rise(self, part: _Samples) -> _Samples:
+    def _rise(self, part: Samples) -> Samples:
         """Lead up from silence after an underrun."""
-        left = self._ramp_up[self._rising : self._rising + part.size]
-        if not left.size:
-            return part
-        self._rising += left.size
-        return np.concatenate((np.rint(part[: left.size] * left).astype(np.int16), part[left.size :]))
+        done = self._rising
+        self._rising = min(done + part.size, self._fade.length)
+        return self._fade.rise(part, done)
 
     def _fade_out_answer(self) -> None:
         assert self._last is not None
         head = next(iter(self._segments.values()))
-        coming = np.concatenate([*head.chunks, np.zeros(0, np.int16)])[: self._ramp_down.size]
-        coming = coming if coming.size else np.full(self._ramp_down.size, self._last, np.int16)
-        self._fade(np.rint(coming * self._duck).astype(np.int16))
-        self._rising = self._ramp_up.size
+        coming = np.concatenate([*head.chunks, np.zeros(0, np.int16)])
+        faded = self._fade.out(coming) if coming.size else self._fade.after(self._last)
+        self._let_fade(Clip(np.rint(faded * self._duck.now).astype(np.int16)))
+        self._rising = self._fade.length
 
-    def _fade(self, samples: _Samples) -> None:
-        """Let ``samples``, which would have come next, die away."""
-        if self._ramp_down.size and samples.size:
-            ramp = self._ramp_down[np.linspace(0, self._ramp_down.size - 1, samples.size).astype(int)]
-            self._fading.append(_Clip(np.rint(samples * ramp).astype(np.int16)))
+    def _let_fade(self, clip: Clip) -> None:
+        if clip.samples.size:
+            self._fading.append(clip)
 
-    def _mix(self, answer: _Samples) -> _Samples:
-        if not (self._effects or self._fading):
-            return answer
-        mix = answer.astype(np.int32)
-        self._effects = {name: clip for name, clip in self._effects.items() if clip.add_to(mix)}
-        self._fading = [clip for clip in self._fading if clip.add_to(mix)]
-        return np.clip(mix, -32768, 32767).astype(np.int16)
-
-    def _ducked(self, answer: _Samples) -> _Samples:
-        if self._duck == self._duck_target == 1.0:
-            return answer
-        way = self._duck_step * np.arange(1, answer.size + 1)
-        if self._duck_target < self._duck:
-            gain = np.maximum(self._duck - way, self._duck_target)
-        else:
-            gain = np.minimum(self._duck + way, self._duck_target)
-        self._duck = float(gain[-1]) if gain.size else self._duck
-        softer: _Samples = np.rint(answer * gain).astype(np.int16)
-        return softer
-
-    def _adjust_volume(self, mix: _Samples) -> _Samples:
-        if self._volume == self._target_volume == 1.0 or not mix.size:
-            return mix
-        gain = np.full(mix.size, self._target_volume)
-        way = min(mix.size, max(self._ramp_up.size, 1))
-        gain[:way] = np.linspace(self._volume, self._target_volume, way + 1)[1:]
-        self._volume = self._target_volume
-        adjusted: _Samples = np.rint(mix * gain).astype(np.int16)
-        return adjusted
+    def _mix(self, voice: Bus) -> Bus:
+        """All channels together, each at its volume."""
+        buses = {Channel.ANSWERS: voice, Channel.ALERTS: np.zeros_like(voice)}
+        self._effects = {name: clip for name, clip in self._effects.items() if clip.add_to(buses[clip.channel])}
+        self._fading = [clip for clip in self._fading if clip.add_to(buses[clip.channel])]
+        return self._volumes[Channel.ANSWERS].apply(voice) + self._volumes[Channel.ALERTS].apply(buses[Channel.ALERTS])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from assistant.core.mixing import Channel
 from assistant.core.playout import LIMIT_EFFECTS, LIMIT_ITEMS, ItemFinished, ItemStarted, Mark, Playout, Stopped
 from assistant.types import ItemId
 
@@ -273,6 +274,46 @@ def test_volume_changes_without_a_click() -> None:
     second = playout.pull(480)
     assert samples(second)[-1] == 2_500
     assert largest_step(first, second, playout.pull(1040), playout.pull(200)) < 200
+
+
+@pytest.mark.parametrize(("channel", "expected"), [(Channel.ANSWERS, 510), (Channel.ALERTS, 1005)])
+def test_answers_and_alerts_have_volumes_of_their_own_below_the_one_of_all(channel: Channel, expected: int) -> None:
+    playout = Playout(fade_ms=0)
+    playout.append(A, steady(1000, 100))
+    playout.play_effect("alert", steady(10, 100), loop=True, channel=Channel.ALERTS)
+    playout.set_volume(0.5, channel)
+    assert samples(playout.pull(50)) == [expected] * 50
+    playout.set_volume(0.2)
+    assert samples(playout.pull(50)) == [expected // 5] * 50
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_a_channel_changes_its_volume_without_a_click(channel: Channel) -> None:
+    playout = Playout()
+    playout.play_effect("tone", steady(10_000, 100), loop=True, channel=channel)
+    first = playout.pull(480)
+    playout.set_volume(0.0, channel)
+    rest = [playout.pull(50) for _ in range(10)]
+    assert largest_step(first, *rest) < 200
+    assert not any(samples(rest[-1]))
+
+
+def test_what_an_alert_leaves_behind_keeps_its_volume() -> None:
+    playout = Playout()
+    playout.set_volume(0.1, Channel.ALERTS)
+    playout.play_effect("alert", steady(10_000, 100), loop=True, channel=Channel.ALERTS)
+    playout.pull(480)
+    playout.stop_effect("alert")
+    assert max(samples(playout.pull(480))) <= 1000
+
+
+def test_the_volume_of_all_comes_before_clipping() -> None:
+    """Two loud sounds that fit at the volume of the moment are not distorted."""
+    playout = Playout(fade_ms=0)
+    playout.set_volume(0.5)
+    playout.append(A, steady(30_000, 10))
+    playout.play_effect("beep", steady(20_000, 10))
+    assert samples(playout.pull(10)) == [25_000] * 10
 
 
 # --- ducking ---------------------------------------------------------------------------------------------------------
