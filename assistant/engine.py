@@ -23,7 +23,7 @@ from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, Phrase
 from assistant.core.conversation import Conversation
-from assistant.core.events import Event, Failure
+from assistant.core.events import Event
 from assistant.core.policy import State
 from assistant.journal import Journal
 from assistant.phrasebook import Phrasebook
@@ -82,7 +82,6 @@ class Engine:
         self._group: asyncio.TaskGroup | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._session: RealtimeSession | None = None
-        self._retiring = False
         self._session_tasks: dict[int, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._state = conversation.state
@@ -170,7 +169,6 @@ class Engine:
             self.idle.set()
         else:
             self.idle.clear()
-        self._retire_when_quiet()
 
     def _arm(self) -> None:
         self._disarm()
@@ -279,15 +277,7 @@ class Engine:
     def retire_session(self) -> None:
         """Let go of the session as soon as no turn is going on, since it may not be used any more (a cap on costs).
         The next turn asks for a new one."""
-        self._retiring = True
-        self._retire_when_quiet()
-
-    def _retire_when_quiet(self) -> None:
-        if self._retiring and not self.conversation.turn:
-            self._retiring = False
-            if self._session is not None:
-                self._session.close()
-                self.dispatch(ev.SessionLost(self._loop.time(), self._session.number, Failure.QUOTA))
+        self.dispatch(ev.SessionRetired(self._loop.time()))
 
     def _session_over(self, session: RealtimeSession) -> None:
         del self._session_tasks[session.number]

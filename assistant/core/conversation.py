@@ -33,10 +33,8 @@ from assistant.core.policy import (
     END_CONVERSATION,
     END_OUTPUT,
     FAILURE_PHRASES,
-    MIN_LIFE,
     PLAYBACK_MARGIN,
     RESPONSE_PHRASES,
-    ROTATE_RETRY,
     TOO_MANY_ROUNDS,
     UTTERANCE_MARGIN,
     BargeIn,
@@ -46,6 +44,7 @@ from assistant.core.policy import (
     State,
 )
 from assistant.core.responses import Phase, ResponseSlot
+from assistant.core.session_life import SessionLife
 from assistant.core.turn import Input, PlayingItem, Turn
 from assistant.types import CallId, ItemId, ResponseId, TurnId
 
@@ -53,8 +52,6 @@ from assistant.types import CallId, ItemId, ResponseId, TurnId
 class _Timer(Enum):
     STATE = "state"
     EARCON = "earcon"
-    KEEP_OPEN = "keep_open"
-    ROTATE = "rotate"
 
 
 class Conversation:
@@ -63,12 +60,9 @@ class Conversation:
     def __init__(self, settings: ConversationSettings | None = None) -> None:
         self._settings = settings or ConversationSettings()
         self._state = State.IDLE
-        self._link = Link.DOWN
-        self._session = 0
+        self._history = History(self._settings.context)
+        self._life = SessionLife(self._settings, self._history)
         self._persona = MAIN  # who answers now
-        self._session_persona = MAIN  # whom the session takes itself for
-        self._session_turns = 0
-        self._away_until = 0.0  # until then the far brain is not asked
         self._last_turn = TurnId(0)
         self._turn: Turn | None = None
         self._slot = ResponseSlot()
@@ -76,7 +70,6 @@ class Conversation:
         self._stopping: dict[ItemId, PlayingItem] = {}  # told to stop; how much was heard is still to be reported
         self._phrase: ItemId | None = None  # a fixed sentence that is being said
         self._phrases = 0
-        self._history = History(self._settings.context)
         self._late_calls: set[CallId] = set()  # of turns that are over: answered, but nobody waits for them
         self._notices = Notices()
         self._ducked = 0.0  # dB
@@ -91,7 +84,7 @@ class Conversation:
 
     @property
     def link(self) -> Link:
-        return self._link
+        return self._life.link
 
     @property
     def turn(self) -> TurnId:
@@ -106,7 +99,8 @@ class Conversation:
     @property
     def deadline(self) -> float | None:
         """When the shell must send Tick, unless an event comes first."""
-        return min(self._timers.values(), default=None)
+        times = [*self._timers.values(), self._life.deadline]
+        return min((at for at in times if at is not None), default=None)
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event; give the commands to carry out, in order."""
@@ -126,9 +120,11 @@ class Conversation:
             case ev.ConnectHint():
                 self._connect_hint(event)
             case ev.SessionReady():
-                self._session_ready(event)
+                self._life.ready(event)
             case ev.SessionLost():
                 self._session_lost(event)
+            case ev.SessionRetired():
+                self._retire(event.at)
             case ev.ServerSpeechStopped():
                 self._server_speech_stopped(event)
             case ev.UserTranscript():
@@ -234,7 +230,7 @@ class Conversation:
 
     def _server_speech_stopped(self, event: ev.ServerSpeechStopped) -> None:
         turn = self._turn
-        if event.session != self._session or not self._settings.server_turn_detection:
+        if event.session != self._life.number or not self._settings.server_turn_detection:
             return
         if self._state is not State.LISTENING or turn is None or turn.input is not Input.SPEAKING:
             return
@@ -263,67 +259,35 @@ class Conversation:
 
     def _ensure_session(self, at: float) -> None:
         """A session that is open or opening, and takes itself for who answers in this turn."""
-        if self._settings.fallback and at < self._away_until:
-            self._persona = FALLBACK
-        if self._persona.kind != self._session_persona.kind:
-            self._close_session()
-        if self._link is not Link.DOWN and self._persona != self._session_persona:
-            self._out.append(do.ChangePersona(self._persona.name))
-        self._session_persona = self._persona
-        if self._link is Link.DOWN:
-            self._open_session(at)
+        self._persona = self._life.who_answers(at, self._persona)
+        self._change_session(self._life.ensure(at, self._persona))
 
-    def _open_session(self, at: float, delay: float = 0.0) -> None:
-        self._session += 1
-        self._session_turns = 0
-        self._link = Link.CONNECTING
-        self._session_persona = self._persona
-        self._out.append(do.OpenSession(self._session, delay, self._persona.name))
-        if messages := self._history.recent(at):
-            self._out.append(do.RestoreHistory(messages))
+    def _change_session(self, commands: list[Command]) -> None:
+        """Whatever hangs on a session goes with it."""
+        if any(isinstance(command, do.CloseSession) for command in commands):
+            self._let_go()
+        self._out += commands
 
-    def _connect_hint(self, event: ev.ConnectHint) -> None:
-        """Connect while it is not sure yet that anybody wants us; without a turn the session closes soon."""
-        if self._link is Link.DOWN and self._state in (State.IDLE, State.LISTENING):
-            self._open_session(event.at)
-            if self._state is State.IDLE:
-                self._timers[_Timer.KEEP_OPEN] = event.at + self._settings.prewarm
-
-    def _session_ready(self, event: ev.SessionReady) -> None:
-        if event.session != self._session or self._link is not Link.CONNECTING:
-            return
-        self._link = Link.READY
-        if event.expires_in is not None:
-            self._timers[_Timer.ROTATE] = event.at + max(MIN_LIFE, event.expires_in - self._settings.rotate_before)
-
-    def _rotate(self, at: float) -> None:
-        """Replace a session that is about to end. In a turn this waits for the turn's end."""
-        if self._state is not State.IDLE or self._link is Link.DOWN:
-            self._timers[_Timer.ROTATE] = at + ROTATE_RETRY
-            return
-        keep_open = self._timers.get(_Timer.KEEP_OPEN, at)
-        self._close_session()
-        if keep_open > at:
-            self._open_session(at)
-            self._timers[_Timer.KEEP_OPEN] = keep_open
-
-    def _close_session(self) -> None:
-        if self._link is not Link.DOWN:
-            self._link = Link.DOWN
-            self._slot.lost()
-            self._late_calls.clear()
-            self._out.append(do.CloseSession(self._session))
-        self._timers.pop(_Timer.KEEP_OPEN, None)
-        self._timers.pop(_Timer.ROTATE, None)
-
-    def _session_lost(self, event: ev.SessionLost) -> None:
-        if event.session != self._session or self._link is Link.DOWN:
-            return
-        self._link = Link.DOWN
+    def _let_go(self) -> None:
         self._slot.lost()
         self._late_calls.clear()
-        self._timers.pop(_Timer.KEEP_OPEN, None)
-        self._timers.pop(_Timer.ROTATE, None)
+
+    def _connect_hint(self, event: ev.ConnectHint) -> None:
+        if self.link is Link.DOWN and self._state is State.IDLE:
+            self._out += self._life.prewarm(event.at, self._persona)
+        elif self.link is Link.DOWN and self._state is State.LISTENING:
+            self._out += self._life.open(event.at, self._persona)
+
+    def _retire(self, at: float) -> None:
+        self._life.retire()
+        if self._turn is None:
+            self._change_session(self._life.rest(at))
+
+    def _session_lost(self, event: ev.SessionLost) -> None:
+        if not self._life.is_current(event.session):
+            return
+        self._life.lost()
+        self._let_go()
         turn = self._turn
         if turn is None or turn.input is Input.NONE:
             return  # nothing was under way; the next utterance opens a new session
@@ -348,7 +312,7 @@ class Conversation:
         turn.losses += 1
         if event.at + delay > turn.retry_until:
             return False
-        self._open_session(event.at, delay)
+        self._out += self._life.open(event.at, self._persona, delay)
         self._say_again(turn, event.at)
         return True
 
@@ -356,13 +320,13 @@ class Conversation:
         """Let the embedded brain answer the same request, and the next ones for a while."""
         if not self._settings.fallback or turn.acted or self._persona == FALLBACK:
             return False
-        self._away_until = event.at + self._settings.fallback_hold
+        self._life.stay_away(event.at)
         self._persona = FALLBACK
         turn.losses, turn.retry_until = 0, None
         self._out.append(do.PlayEarcon(EarconKind.FALLBACK))
         if not event.failure.retryable:
             self._say_phrase(FAILURE_PHRASES[event.failure])  # it will not pass by itself, so somebody must know
-        self._open_session(event.at)
+        self._out += self._life.open(event.at, self._persona)
         self._say_again(turn, event.at)
         return True
 
@@ -384,7 +348,7 @@ class Conversation:
         return self._turn is not None and self._slot.is_live(response, self._turn.id)
 
     def _response_created(self, event: ev.ResponseCreated) -> None:
-        if event.session != self._session or self._link is Link.DOWN:
+        if not self._life.is_current(event.session):
             return
         adopt = None
         if self._turn and self._settings.server_turn_detection and self._state is State.THINKING:
@@ -393,7 +357,7 @@ class Conversation:
         self._progress(event.at)
 
     def _response_refused(self, event: ev.ResponseRefused) -> None:
-        if event.session != self._session or self._link is Link.DOWN:
+        if not self._life.is_current(event.session):
             return
         turn = self._turn
         owned = turn is not None and self._slot.phase is Phase.REQUESTED and self._slot.busy_for(turn.id)
@@ -405,7 +369,7 @@ class Conversation:
         if self._turn is None or not self._is_live(event.response) or event.item in self._stopping:
             return
         self._turn.acted = True
-        item = self._playing.setdefault(event.item, PlayingItem(self._session, self._turn.id))
+        item = self._playing.setdefault(event.item, PlayingItem(self._life.number, self._turn.id))
         item.received_bytes += len(event.pcm)
         self._out.append(do.Play(event.item, event.pcm))
         if self._state is not State.SPEAKING:
@@ -415,7 +379,7 @@ class Conversation:
     def _tool_called(self, event: ev.ToolCalled) -> None:
         turn = self._turn
         if not event.complete:
-            if self._link is not Link.DOWN:
+            if self.link is not Link.DOWN:
                 self._out.append(do.AnswerToolCall(event.call, CUT_OFF))
             return
         if turn is None or not self._is_live(event.response) or event.call in turn.seen_calls:
@@ -471,7 +435,7 @@ class Conversation:
         if event.interrupted:
             heard = min(event.played_ms, item.received_ms)
             self._history.cut_off(item.turn, heard / max(1, item.received_ms))
-            if item.session == self._session and self._link is Link.READY:
+            if item.session == self._life.number and self.link is Link.READY:
                 self._out.append(do.TruncateItem(event.item, heard))
         self._advance(event.at)
 
@@ -488,7 +452,7 @@ class Conversation:
         self._hush()
         self._last_turn = TurnId(self._last_turn + 1)
         self._turn = Turn(self._last_turn)
-        self._timers.pop(_Timer.KEEP_OPEN, None)
+        self._life.turn_begins()
         self._out.append(do.BeginTurn(self._turn.id))
 
     def _end_turn(self, at: float, outcome: TurnOutcome, detail: str = "") -> None:
@@ -498,18 +462,19 @@ class Conversation:
             return
         if turn.input is not Input.NONE and turn.spoken:
             self._out.append(do.DropUplink(turn.id))
-        if turn.input is Input.SPEAKING and self._link is not Link.DOWN:
+        if turn.input is Input.SPEAKING and self.link is not Link.DOWN:
             self._out.append(do.ClearInput())
         self._out += self._slot.abandon()
         if self._playing:
             self._stopping |= self._playing
             self._playing = {}
             self._out.append(do.StopPlayback())
-        if self._link is not Link.DOWN:
+        if self.link is not Link.DOWN:
             self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
         self._turn = None
-        self._session_turns += turn.input is Input.COMPLETE
+        if turn.input is Input.COMPLETE:
+            self._life.turn_ends()
         if turn.announcement is None:
             self._history.add(turn.id, at, turn.text or turn.heard, turn.answer)
         self._out.append(do.EndTurn(turn.id, outcome, detail))
@@ -519,13 +484,13 @@ class Conversation:
         turn = self._turn
         if turn is None or self._state not in (State.THINKING, State.SPEAKING):
             return
-        if turn.needs_create and not turn.calls and not self._slot.busy_for(turn.id) and self._link is not Link.DOWN:
+        if turn.needs_create and not turn.calls and not self._slot.busy_for(turn.id) and self.link is not Link.DOWN:
             turn.needs_create = False
             turn.rounds += 1
             self._out += self._slot.request(turn.id, tools=turn.rounds <= self._settings.max_tool_rounds)
         if self._playing:
             return
-        if self._slot.busy_for(turn.id) or turn.calls or (turn.needs_create and self._link is not Link.DOWN):
+        if self._slot.busy_for(turn.id) or turn.calls or (turn.needs_create and self.link is not Link.DOWN):
             if self._state is not State.THINKING:
                 self._think(at)
             return
@@ -607,10 +572,7 @@ class Conversation:
         self._state = State.IDLE
         self._timers.pop(_Timer.STATE, None)
         self._timers.pop(_Timer.EARCON, None)
-        if self._link is not Link.DOWN:
-            self._timers[_Timer.KEEP_OPEN] = at + self._settings.keep_open
-            if 0 < self._settings.max_session_turns <= self._session_turns:
-                self._rotate(at)  # the new session is told the last turns, and pays for no more than those
+        self._change_session(self._life.rest(at))
         self._start_notices(at)
 
     def _progress(self, at: float) -> None:
@@ -625,6 +587,7 @@ class Conversation:
             self._timers[_Timer.STATE] = max(self._timers[_Timer.STATE], at + unheard + PLAYBACK_MARGIN)
 
     def _tick(self, at: float) -> None:
+        self._change_session(self._life.tick(at, idle=self._state is State.IDLE))
         due = [timer for timer, when in self._timers.items() if when <= at]
         for timer in due:
             if self._timers.get(timer, at + 1) > at:
@@ -633,10 +596,6 @@ class Conversation:
             match timer:
                 case _Timer.EARCON:
                     self._out.append(do.PlayEarcon(EarconKind.WAKE))
-                case _Timer.KEEP_OPEN:
-                    self._close_session()
-                case _Timer.ROTATE:
-                    self._rotate(at)
                 case _Timer.STATE:
                     self._state_deadline(at)
                 case _:
@@ -659,7 +618,7 @@ class Conversation:
                 else:
                     self._fail(at, "the utterance did not end", Phrase.FAILED)
             case State.THINKING:
-                self._close_session()  # a session that stalled once is not trusted with the next turn
+                self._change_session(self._life.close())  # one that stalled once is not trusted with the next turn
                 self._fail(at, "no answer in time", Phrase.TOO_SLOW)
             case State.SPEAKING:
                 self._fail(at, "playback did not end", Phrase.FAILED)

@@ -135,6 +135,13 @@ class SessionLost:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRetired:
+    """The session may not be used any more once its turn has ended: a cap on costs is reached."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSpeechStopped:
     """The server's own turn detection says that the user has finished."""
 
@@ -321,6 +328,7 @@ Event: TypeAlias = (
     | ConnectHint
     | SessionReady
     | SessionLost
+    | SessionRetired
     | ServerSpeechStopped
     | UserTranscript
     | ResponseCreated

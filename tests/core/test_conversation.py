@@ -822,6 +822,25 @@ def test_a_transcript_that_comes_late_belongs_to_the_turn_that_is_over() -> None
     assert script.last(do.RestoreHistory).messages[0] == Message("user", "will it rain today")
 
 
+def test_a_session_that_reached_a_cap_is_let_go_with_its_turn_and_not_before() -> None:
+    script = Script()
+    script.ask()
+    assert script.send(ev.SessionRetired(script.at)) == []
+    script.respond()
+    script.text("done")
+    script.audio()
+    script.done()
+    assert not script.all(do.CloseSession)
+    script.heard()
+    assert script.all(do.CloseSession) == [do.CloseSession(1)]
+    script.wake()
+    script.speak()
+    assert script.session == 2
+    script.send(ev.StopRequested(script.at))
+    assert not script.all(do.CloseSession)[1:], "the new one has reached nothing"
+    assert script.send(ev.SessionRetired(script.at)) == [do.CloseSession(2)], "nobody talks: at once"
+
+
 def test_a_session_is_replaced_before_it_ends_at_a_quiet_moment() -> None:
     script = Script(keep_open=7200.0, rotate_before=300.0, follow_up=FollowUp.NEVER)
     answer(script, "hello", "Hello.", 1)

@@ -137,6 +137,13 @@ class House(RuleBasedStateMachine):
         self.send(ev.Woken(self.at, word, 0.9, 1000))
 
     @rule()
+    def cap_is_reached(self) -> None:
+        before = self.session
+        self.send(ev.SessionRetired(self.at))
+        retired = self.conversation.link is Link.DOWN or self.session > before
+        assert retired or self.open_turn, "a session that may not be used any more is kept for nobody"
+
+    @rule()
     def button(self) -> None:
         self.send(ev.ListenRequested(self.at, 1000))
         assert self.conversation.state is State.LISTENING
