@@ -1,8 +1,9 @@
 """The day without internet: ``python -m bench.day``, a minute; ``--requests 200`` is a whole day.
 
-A household speaks to the offline brain from morning to night: requests by several voices in a simulated room, some in noise or over a television, some incomplete, some for what is guarded (locks, the garage, the alarm), and
-chatter that is meant for nobody. The recogniser, the brain, the tools and the asking before acting are the real ones;
-it runs faster than real time. Whoever is not understood says it once more; whoever is asked back says yes or no.
+A household speaks to the offline brain from morning to night: requests by several voices in a simulated room, some in
+noise or over a television, some incomplete, some for what is guarded (locks, the garage, the alarm), and chatter that
+is meant for nobody. The recogniser, the brain, the tools and the asking before acting are the real ones; it runs faster
+than real time. Whoever is not understood says it once more; whoever is asked back says yes or no.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
     registry.load([folder], bundled=False, installed=False, settings=settings)
     assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
         (name, PluginStatus.ENABLED, "")
-        for name in ("backup", "bins", "blinds", "bridge", "dice", "door", "egg", "fridge", "lamps")
+        for name in ("backup", "bins", "blinds", "bridge", "dice", "door", "egg", "fridge", "kettle", "lamps")
     ]
     assert registry.unknown == ()
     assert {spec["name"] for spec in registry.specs(offline=True) if "x-offline" not in spec} == {"lamp_on"}

@@ -63,6 +63,7 @@ _DURATION_NUMBERS: Final = {"hours": Numbers(1, 48), "minutes": Numbers(1, 99), 
 _SLOT = re.compile(r"\{([^{}]+)\}")
 _LITTLE_WORD = re.compile(r"(?<![^\s)\]])([^\W\d]+) $")
 _UNSPOKEN = re.compile(r"[^\w' ]+")
+_WORDS_AFTER = re.compile(r"(?: [^\W\d]+(?![^\s])){0,3}")
 _MAX_RUN: Final = 4  # slots that one answer may fill
 
 
@@ -276,7 +277,7 @@ class _Reader:
     # -- what is missing ---------------------------------------------------------------------------------------------
 
     def _completions(self, texts: Sequence[str]) -> Iterator[Completion]:
-        """Every run of slots that gives nothing but required parameters, with the little word before."""
+        """Every run of slots that gives nothing but required parameters, with the words around it: "for {n} {unit}"."""
         if not self._required:
             return
         seen: set[str] = set()
@@ -287,6 +288,7 @@ class _Reader:
                     part = text[spans[first][0] : spans[last][1]]
                     before = _LITTLE_WORD.search(text[: spans[first][0]])
                     part = f"[{before.group(1)}] {part}" if before else part
+                    part += _each_optional(_WORDS_AFTER.match(text[spans[last][1] :]))
                     if part in seen:
                         continue
                     seen.add(part)
@@ -299,6 +301,14 @@ class _Reader:
         except TemplateError:  # it cuts brackets in two
             return None
         return Completion(frozenset(filled), template) if filled <= self._required else None
+
+
+def _each_optional(words: re.Match[str] | None) -> str:
+    """ " cups of water" -> "[ cups[ of[ water]]]": an answer may stop anywhere."""
+    text = ""
+    for word in reversed(words.group(0).split() if words else ()):
+        text = f"[ {word}{text}]"
+    return text
 
 
 def example(skill: Skill, template: Template, language: Language | None = None) -> str:

@@ -71,6 +71,14 @@ def test_a_part_of_the_answer_makes_it_ask_for_the_rest() -> None:
     assert talk("minutes please") == CallTool("timer_set", {"n": 10, "unit": "minutes"})
 
 
+@pytest.mark.parametrize("answer", ["five", "five cups", "five cups of water", "Five cups, please."])
+def test_an_answer_may_go_on_as_the_sentence_does(answer: str) -> None:
+    kettle = tool("boil", {"cups": {"type": "integer"}}, ["boil {cups} cups of water", "boil some"], asks={"cups": "?"})
+    brain = Brain(read_tools([kettle]))
+    history = [Exchange("boil some", "?")]
+    assert brain.decide(Said(answer), history=history) == CallTool("boil", {"cups": 5})
+
+
 def test_the_other_order_works_too() -> None:
     talk = Talk()
     assert talk("add something to the shopping list") == Say("What shall I add?")
