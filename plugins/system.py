@@ -1,22 +1,28 @@
-"""The machine itself: its address, disk and temperature; shutting it down or starting it again, after a yes.
+"""The machine itself: its address, disk and temperature; after a yes, whether there is a newer version, shutting it
+down and starting it again.
 
 Settings (``plugins.system`` in config.yaml):
     disk: the folder whose disk is asked about
     shutdown_command, reboot_command: what is run, as a list of words; it needs the right to do so
+    update_url: where the newest version is asked for, in the form of PyPI's JSON; nothing is installed
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
-from assistant.plugin import BaseModel, Field, Plugin, ToolError, tool
+from assistant.plugin import BaseModel, Field, Plugin, ToolError, fetch_json, tool
 
 THERMAL = Path("/sys/class/thermal")
 HOT_C = 80.0
+DISTRIBUTION = "hearth-assistant"
+RELEASE = re.compile(r"\d+(\.\d+){0,5}")
 
 Command = Annotated[list[str], Field(min_length=1)]
 
@@ -26,6 +32,7 @@ class System(Plugin):
         disk: Path = Path("/")
         shutdown_command: Command = Field(default_factory=lambda: ["systemctl", "poweroff"])
         reboot_command: Command = Field(default_factory=lambda: ["systemctl", "reboot"])
+        update_url: str = Field(default=f"https://pypi.org/pypi/{DISTRIBUTION}/json", pattern="^https?://")
 
     config: Config
 
@@ -71,6 +78,27 @@ class System(Plugin):
         return {"say": f"I am at {warmest:.0f} degrees.{hot}", "celsius": warmest}
 
     @tool(
+        sentences=["(check|look) for (updates|an update|a new version)", "is there (an update|a new version)"],
+        tier="confirm",
+        question="Shall I ask on the internet for a newer version?",
+    )
+    def check_for_update(self) -> dict[str, object]:
+        """Tell whether there is a newer version of the assistant. It is not installed."""
+        try:
+            installed = version(DISTRIBUTION)
+        except PackageNotFoundError:
+            raise ToolError("I do not know which version I am: I run from a folder.") from None
+        answer = fetch_json(self.config.update_url)
+        info = answer.get("info") if isinstance(answer, dict) else None
+        newest = info.get("version") if isinstance(info, dict) else None
+        if not isinstance(newest, str) or not RELEASE.match(newest):
+            raise ToolError("The answer about the newest version makes no sense.")
+        newest = newest[:40]
+        newer = _release(newest) > _release(installed)
+        say = f"Version {newest} is there; I am {installed}." if newer else f"I am up to date, at version {installed}."
+        return {"say": say, "installed": installed, "newest": newest, "newer": newer}
+
+    @tool(
         sentences=["(shut down|turn off|power off) the (machine|computer|system)"],
         tier="confirm",
         question="Shall I shut this machine down?",
@@ -99,3 +127,12 @@ class System(Plugin):
             self.context.logger.error("%s ended with status %d", command[0], done.returncode)
             raise ToolError(f"The machine refused: {command[0]} ended with status {done.returncode}.")
         return say
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The numbers of a version, without zeros at the end: 1.2.0 is 1.2. What comes after them is not looked at."""
+    found = RELEASE.match(text)
+    numbers = [int(number) for number in found[0].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

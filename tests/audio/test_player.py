@@ -10,6 +10,7 @@ import pytest
 from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, PlayerEvent, SpeakerLost
 from assistant.audio.ports import EndSink, PcmSource
 from assistant.audio.reference import ReferenceBuffer
+from assistant.core.mixing import Channel
 from assistant.errors import DeviceError
 from assistant.testing.virtual_time import VirtualTimeLoop, run
 from assistant.types import AlertId, ItemId
@@ -247,6 +248,17 @@ def test_effects_sound_during_and_without_an_answer() -> None:
         assert room.speaker.sounds
         await asyncio.sleep(0.1)
         assert not room.speaker.sounds
+
+    in_a_room(scene)
+
+
+def test_an_alert_has_a_volume_of_its_own() -> None:
+    async def scene(room: Room) -> None:
+        room.player.set_volume(0.5, Channel.ALERTS)
+        room.player.start_alert(AlertId("timer"), speech(100, 3000))
+        room.player.play(A, speech(10_000))
+        await asyncio.sleep(0.1)
+        assert room.speaker.pulled[-2:] == speech(1, 2500)[:2]
 
     in_a_room(scene)
 

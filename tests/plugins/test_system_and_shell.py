@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import re
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +85,68 @@ def test_a_machine_that_refuses_says_so(tmp_path: Path) -> None:
             await home.agree()
 
     use("system", tmp_path, check, reboot_command=["false"])
+
+
+@contextlib.contextmanager
+def index(answer: object) -> Iterator[tuple[str, list[str]]]:
+    """A package index on loopback that knows one answer; gives its address, and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/pypi/hearth-assistant/json", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+OWN = version("hearth-assistant")
+
+
+@pytest.mark.parametrize(
+    ("newest", "say"),
+    [
+        ("999.1", f"Version 999.1 is there; I am {OWN}."),
+        (OWN, f"I am up to date, at version {OWN}."),
+        (f"{OWN}.0", f"I am up to date, at version {OWN}."),
+        ("0.0.0", f"I am up to date, at version {OWN}."),
+    ],
+)
+def test_a_newer_version_is_asked_for_only_after_a_yes(tmp_path: Path, newest: str, say: str) -> None:
+    with index({"info": {"version": newest}}) as (url, asked):
+
+        async def check(home: PluginHarness) -> None:
+            question = await home.say("check for updates")
+            assert (question.tool, asked) == ("check_for_update", [])
+            assert "Shall I ask on the internet" in question.answer
+            assert (await home.agree())["say"] == say
+            assert asked == ["/pypi/hearth-assistant/json"]
+
+        use("system", tmp_path, check, update_url=url)
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"info": None}, {"info": {"version": 3}}, {"info": {"version": "new!"}}])
+def test_an_index_that_talks_nonsense_is_not_repeated(tmp_path: Path, answer: object) -> None:
+    with index(answer) as (url, _):
+
+        async def check(home: PluginHarness) -> None:
+            await home.call("check_for_update")
+            with pytest.raises(ToolError, match="makes no sense"):
+                await home.agree()
+
+        use("system", tmp_path, check, update_url=url)
 
 
 # --- shell ------------------------------------------------------------------------------------------------------------
