@@ -6,8 +6,9 @@ the sentences differ::
     "{name} timer set for {span}." = "{name}-Timer auf {span} gestellt."
     "{count} minutes" = "{count} Minuten"
 
-What stands in a hole is looked up in turn ("5 minutes" -> "5 Minuten"), and stays as it is when nothing fits. The
-sentence with the most words of its own wins. Text without a fitting entry is looked up sentence by sentence.
+What stands in a hole is looked up in turn ("5 minutes" -> "5 Minuten"), and stays as it is when nothing fits. The entry
+that leaves least of the text as it is wins, and of equals the one with the most words of its own. Text without a
+fitting entry is looked up sentence by sentence.
 """
 
 from __future__ import annotations
@@ -33,22 +34,31 @@ class Catalogue:
 
     def translate(self, text: str) -> str:
         """The text in the other language, as far as the catalogue has it."""
-        return self._found(text, _MAX_DEPTH) or " ".join(self._sentences(text))
+        whole = self._found(text, _MAX_DEPTH)
+        return whole[0] if whole is not None else " ".join(self._sentences(text))
 
     def _sentences(self, text: str) -> Iterator[str]:
         for sentence in _SENTENCE_END.split(text.strip()):
-            yield self._found(sentence, _MAX_DEPTH) or sentence
+            found = self._found(sentence, _MAX_DEPTH)
+            yield found[0] if found is not None else sentence
 
-    def _found(self, text: str, depth: int) -> str | None:
+    def _found(self, text: str, depth: int) -> tuple[str, int] | None:
+        """The translation, and how many letters of the text it leaves as they are; None when no entry fits."""
         if (fixed := self._fixed.get(text.casefold())) is not None:
-            return fixed
+            return fixed, 0
         if not depth or len(text) > _MAX_CHARS:
             return None
+        best: tuple[str, int] | None = None
         for pattern, other in self._holed:
             if match := pattern.fullmatch(text):
-                parts = {name: self._found(part, depth - 1) or part for name, part in match.groupdict().items()}
-                return _HOLE.sub(lambda hole, parts=parts: parts[hole.group(1)], other)  # type: ignore[misc]
-        return None
+                parts = {name: self._part(part, depth - 1) for name, part in match.groupdict().items()}
+                left = sum(count for _, count in parts.values())
+                if best is None or left < best[1]:
+                    best = _HOLE.sub(lambda hole, parts=parts: parts[hole.group(1)][0], other), left  # type: ignore[misc]
+        return best
+
+    def _part(self, text: str, depth: int) -> tuple[str, int]:
+        return self._found(text, depth) or (text, sum(letter.isalpha() for letter in text))
 
 
 def _holes(text: str) -> set[str]:

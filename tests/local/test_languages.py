@@ -142,6 +142,7 @@ def test_a_german_dialogue(german: Brain) -> None:
         ("list_timers", '{"say": "There is no timer."}', "Es läuft kein Timer."),
         ("read_list", '{"say": "On your shopping list: milk and tea."}', "Auf deiner Einkaufsliste: milk and tea."),
         ("current_time", '{"say": "It is half past nine."}', "Es ist neun Uhr dreißig."),
+        ("current_time", '{"say": "It is sixteen minutes past six."}', "Es ist sechzehn Minuten nach sechs."),
         ("read_list", '{"say": "Something new."}', "Something new."),
     ],
 )  # fmt: skip
