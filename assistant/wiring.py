@@ -347,9 +347,12 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
     """
     from assistant.adapters.webrtc_vad import WebRtcVad
 
+    def vad() -> WebRtcVad:
+        return WebRtcVad(config.vad.aggressiveness)
+
     canceller = echo_canceller(config) if reference is not None else None
-    echo = EchoPath(canceller, reference) if canceller is not None and reference is not None else None
-    return Analyzer(wake_words(config), WebRtcVad(config.vad.aggressiveness), echo)
+    echo = EchoPath(canceller, reference, (vad(), vad())) if canceller is not None and reference is not None else None
+    return Analyzer(wake_words(config), vad(), echo)
 
 
 def echo_canceller(config: Config) -> EchoCanceller | None:

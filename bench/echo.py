@@ -73,7 +73,7 @@ class Scene:
         self.room = SimulatedRoom(replace(room, echo_dbfs=NEAR_DBFS + level), 1)
         self.reference = ReferenceBuffer()
         canceller = WebRtcEchoCanceller()
-        echo = EchoPath(canceller, self.reference) if cancel else None
+        echo = EchoPath(canceller, self.reference, (WebRtcVad(2), WebRtcVad(2))) if cancel else None
         self.analyzer = Analyzer(OpenWakeWordDetector([WORD]), WebRtcVad(2), echo)
         self.endpointer = Endpointer(EndpointingSettings())
         self.endpointer.expect(Expect.BARGE_IN if speech_stops else Expect.NOTHING, 0)

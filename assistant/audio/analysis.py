@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from assistant.audio.echo import EchoPath
 from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
-from assistant.core.barge_in import BargeInDetector, Evidence
+from assistant.core.barge_in import Evidence
 from assistant.types import FRAME_MS, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Heard:
     """A frame, and what was found in it.
 
     frame: without echo, where echo is cancelled.
-    scores: there when the frame completed a step of the wake models, which hear the microphone as it is.
+    scores: there when the frame completed a step of the wake models.
     evidence: whether somebody speaks into the answer; None where echo is not cancelled.
     """
 
@@ -45,24 +45,21 @@ class Heard:
 
 
 class Analyzer:
-    """Wake words and VAD on one stream of frames, with or without echo cancellation. One thread at a time."""
+    """Wake words and VAD on one stream of frames. One thread at a time.
+
+    With ``echo``, it is the echo path that asks its VADs.
+    """
 
     def __init__(self, wake_words: WakeWordDetector, vad: VoiceActivityDetector, echo: EchoPath | None = None) -> None:
         self._wake_words = wake_words
         self._vad = vad
         self._echo = echo
-        self._barge_in = BargeInDetector()
 
     def analyze(self, frame: AudioFrame) -> Heard:
-        scores = self._wake_words.process(frame.pcm)
         if self._echo is None:
-            return Heard(frame, self._vad.is_speech(frame.pcm), scores)
+            return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm))
         cleaned = self._echo.clean(frame)
-        voiced = self._vad.is_speech(cleaned.frame.pcm)
-        evidence = self._barge_in.feed(
-            voiced=voiced, residual_db=cleaned.residual_db, reference_db=cleaned.reference_db
-        )
-        return Heard(cleaned.frame, voiced, scores, evidence)
+        return Heard(cleaned.frame, cleaned.speech, self._wake_words.process(cleaned.words), cleaned.evidence)
 
 
 class AnalysisThread:

@@ -1,6 +1,12 @@
-"""The assistant's own voice, taken out of the microphone before VAD and uplink.
+"""The assistant's own voice, taken out of the microphone: for VAD and uplink, and in another way for the wake words.
 
-The wake word hears the microphone as it is: behind the canceller it was not found more often (docs/echo.md).
+::
+
+    microphone ──┬── linear canceller ──> wake words, evidence
+                 └── AEC3 ─────────────> VAD, evidence, uplink
+
+Wake words are found where some echo and all of the talker are left. A person who listens to the uplink, or a model that
+writes down what was said, wants the echo gone (docs/echo.md has the numbers).
 """
 
 from __future__ import annotations
@@ -11,13 +17,16 @@ from typing import Final
 
 import numpy as np
 
-from assistant.audio.ports import EchoCanceller
+from assistant.audio.ports import EchoCanceller, VoiceActivityDetector
 from assistant.audio.reference import FRAME, ReferenceBuffer
+from assistant.core.barge_in import SILENT_DB, BargeInDetector, Evidence
+from assistant.core.linear_canceller import LinearCanceller
+from assistant.core.talker_bands import TalkerBands
 from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, MIC_RATE, AudioFrame
 
 IDLE_AFTER_FRAMES: Final = 2000 // FRAME_MS
-"""After so long without playback there is no echo left, and the canceller rests: it sees neither of its two streams, so
-that they stay in step, and keeps what it has learned."""
+"""After so long without playback there is no echo left, and the cancellers rest: they see neither of their two streams,
+so that these stay in step, and keep what they have learned."""
 
 MAX_GAP_FRAMES: Final = 500 // FRAME_MS
 """Microphone frames that were lost are made up for with silence, up to here; after a longer gap the streams are simply
@@ -31,19 +40,40 @@ _SILENT_FRAME: Final = bytes(FRAME_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """A frame without echo; levels in dBFS. ``reference_db`` is NO_SOUND_DB where nothing was played."""
+    """A frame without echo.
+
+    words: the same 20 ms for the wake words. speech: the VAD's word. evidence: whether somebody speaks into an answer.
+    residual_db, reference_db: levels in dBFS; ``reference_db`` is NO_SOUND_DB where nothing was played.
+    """
 
     frame: AudioFrame
+    words: bytes
+    speech: bool
+    evidence: Evidence
     residual_db: float
     reference_db: float
 
 
 class EchoPath:
-    """Feeds a canceller with the two streams, frame by frame. One thread at a time."""
+    """Feeds the cancellers with the two streams, frame by frame, and weighs what they leave. One thread at a time.
 
-    def __init__(self, canceller: EchoCanceller, reference: ReferenceBuffer) -> None:
+    canceller: for VAD and uplink. vads: one for what it leaves, and one for what the linear canceller leaves.
+    leak_db: what the echo test has learned about this room, if anything.
+    """
+
+    def __init__(
+        self,
+        canceller: EchoCanceller,
+        reference: ReferenceBuffer,
+        vads: tuple[VoiceActivityDetector, VoiceActivityDetector],
+        leak_db: float | None = None,
+    ) -> None:
         self._canceller = canceller
+        self._linear = LinearCanceller()
         self._reference = reference
+        self._vad, self._words_vad = vads
+        self._bands = TalkerBands()
+        self._barge_in = BargeInDetector(leak_db=leak_db)
         self._silent_for = IDLE_AFTER_FRAMES
         self._end: int | None = None  # sample after the last frame
 
@@ -52,17 +82,33 @@ class EchoPath:
         """Nothing has been played for a while, and frames pass as they are."""
         return self._silent_for >= IDLE_AFTER_FRAMES
 
+    @property
+    def leak_db(self) -> float:
+        """What is usually left of playback, relative to it."""
+        return self._barge_in.leak_db
+
     def clean(self, frame: AudioFrame) -> Cleaned:
         """Take the next frame of the microphone."""
         self._make_up_for_lost_frames(frame)
         self._end = frame.end
         reference = self._reference.take(frame.captured_at)
-        pcm = self._cancel(frame.pcm, reference)
-        return Cleaned(replace(frame, pcm=pcm), level_db(pcm), level_db(reference))
+        pcm, words = self._cancel(frame.pcm, reference)
+        residual_db, reference_db = level_db(pcm), level_db(reference)
+        speech = self._vad.is_speech(pcm)
+        evidence = self._barge_in.feed(
+            voiced=speech,
+            residual_db=residual_db,
+            reference_db=reference_db,
+            words_voiced=not self.resting and self._words_vad.is_speech(words),
+            bands=0 if self.resting else self._bands.feed(frame.pcm, words, playing=reference_db >= SILENT_DB),
+        )
+        return Cleaned(replace(frame, pcm=pcm), words, speech, evidence, residual_db, reference_db)
 
-    def _cancel(self, pcm: bytes, reference: bytes) -> bytes:
+    def _cancel(self, pcm: bytes, reference: bytes) -> tuple[bytes, bytes]:
         self._silent_for = self._silent_for + 1 if reference == _SILENT_REFERENCE else 0
-        return pcm if self.resting else self._canceller.process(pcm, reference)
+        if self.resting:
+            return pcm, pcm
+        return self._canceller.process(pcm, reference), self._linear.process(pcm, reference)
 
     def _make_up_for_lost_frames(self, frame: AudioFrame) -> None:
         lost = 0 if self._end is None else (frame.start - self._end) // FRAME_SAMPLES

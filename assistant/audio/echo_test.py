@@ -20,7 +20,7 @@ from assistant.audio.player import Player, PlayerEvent
 from assistant.audio.ports import EchoCanceller, Microphone, Speaker, VoiceActivityDetector
 from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.resample import StreamResampler
-from assistant.core.barge_in import BargeInDetector, Suspicion
+from assistant.core.barge_in import Suspicion
 from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect, SpeechStart
 from assistant.errors import DeviceError
 from assistant.types import MIC_RATE, SPEAKER_RATE, AudioFrame, ItemId
@@ -67,7 +67,7 @@ class EchoTest:
         microphone: Microphone,
         speaker: Speaker,
         canceller: EchoCanceller,
-        vad: VoiceActivityDetector,
+        vads: tuple[VoiceActivityDetector, VoiceActivityDetector],
         *,
         volume: int,
         duck_db: float,
@@ -78,11 +78,9 @@ class EchoTest:
         self._reference = _Tee()
         self._player = Player(speaker, self._playback, self._loop, self._reference)
         self._player.set_volume(volume / 100)
-        self._path = EchoPath(canceller, self._reference)
-        self._vad = vad
+        self._path = EchoPath(canceller, self._reference, vads)
         self._volume = volume
         self._duck_db = duck_db
-        self._barge_in = BargeInDetector()
         self._endpointer = Endpointer(endpointing)
         self._suspected = False
         self._take = _Take()
@@ -188,17 +186,12 @@ class EchoTest:
             take.frames += 1
             take.echo += 10 ** (level_db(frame.pcm) / 10)
             take.left += 10 ** (cleaned.residual_db / 10)
-        evidence = self._barge_in.feed(
-            voiced=self._vad.is_speech(cleaned.frame.pcm),
-            residual_db=cleaned.residual_db,
-            reference_db=cleaned.reference_db,
-        )
-        suspected = evidence.suspicion is Suspicion.SUSPECTED
+        suspected = cleaned.evidence.suspicion is Suspicion.SUSPECTED
         if suspected != self._suspected:
             take.suspicions += suspected
             self._suspected = suspected
             self._player.duck(self._duck_db if suspected else 0.0)
-        if isinstance(self._endpointer.hear(frame.start, evidence.speech), SpeechStart):
+        if isinstance(self._endpointer.hear(frame.start, cleaned.evidence.speech), SpeechStart):
             take.interruptions += 1
             self._endpointer.expect(Expect.BARGE_IN, frame.end + MIC_RATE)  # the next one, a second later
         if self._reached is not None and not self._reached.done() and self._position >= self._until:

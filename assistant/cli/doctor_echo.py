@@ -51,7 +51,7 @@ async def measure(config: Config, microphone: Microphone, speaker: Speaker) -> E
         microphone,
         speaker,
         await asyncio.to_thread(WebRtcEchoCanceller, noise_suppression=config.echo.noise_suppression),
-        WebRtcVad(config.vad.aggressiveness),
+        (WebRtcVad(config.vad.aggressiveness), WebRtcVad(config.vad.aggressiveness)),
         volume=audio.output.volume,
         duck_db=config.barge_in.duck_db,
         endpointing=wiring.endpointing_settings(config),

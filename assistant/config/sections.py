@@ -220,7 +220,7 @@ class BargeIn(Block):
     mode: Literal["auto", "wake_word", "speech", "off"] = Field(
         default="auto", description="What interrupts an answer; auto = speech where the echo test was passed"
     )
-    speech_ms: int = Field(default=100, ge=20, le=1000, description="mode speech: speech that interrupts ...")
+    speech_ms: int = Field(default=80, ge=20, le=1000, description="mode speech: speech that interrupts ...")
     speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
     duck_db: float = Field(
         default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"

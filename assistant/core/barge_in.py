@@ -1,14 +1,21 @@
 """Barge-in evidence: does a person speak while the assistant does?
 
-It looks at what echo cancellation has left of each frame. A frame is *evidence* when
+Two cancellers are asked, since each is good at what the other is not. A linear one leaves some echo and all of the
+talker: there a frame is evidence when
 
-1. the VAD hears speech in it,
-2. it is well above the floor, which follows what is left in quiet frames, and
-3. the reference does not explain it: it is louder than what is usually left of playback this loud (the *leak*).
+1. the VAD hears speech in what it leaves, and
+2. several bands of it are louder than echo can explain (:mod:`assistant.core.talker_bands`).
 
-In most rooms echo cancellation leaves nothing that passes 1 and 2, and the leak stays at nothing. Where it leaves more,
-the leak is learned from the frames that pass them: from the first seconds of playback, in which people seldom speak,
-and from suspicions that came to nothing. It is forgotten slowly.
+WebRTC's AEC3 leaves hardly any echo, and of a quiet talker hardly anything: there a frame is evidence when
+
+1. the VAD hears speech in what it leaves,
+2. it is well above the floor, which follows what is left in quiet frames,
+3. it is louder than what is usually left of playback this loud (the *leak*), and
+4. at least one band is louder than echo can explain.
+
+In most rooms AEC3 leaves nothing that passes the first two, and its leak stays at nothing. Where it leaves more, the
+leak is learned from the frames that pass them: from the first seconds of playback, in which people seldom speak, and
+from suspicions that came to nothing. It is forgotten slowly.
 
 Enough evidence within a short window is a suspicion, upon which the answer is ducked: that lifts the talker over the
 echo, and shrinks an echo that was taken for one. Where speech may interrupt, endpointing counts the same frames
@@ -25,6 +32,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from assistant.core.talker_bands import CONVERGING_FRAMES, LEARNING_FRAMES
 from assistant.types import FRAME_MS
 
 SILENT_DB: Final = -60.0
@@ -38,10 +46,8 @@ NO_LEAK_DB: Final = -60.0  # over the reference
 LEAK_RISE: Final = 0.3  # of the way, for each frame that is louder than the leak while it is learned
 LEAK_FALL_DB: Final = 0.01  # per frame of playback: 0.5 dB a second
 FALSE_ALARM: Final = 0.5  # of the way to its loudest frame, for a suspicion that came to nothing
-CONVERGED_FRAMES: Final = 1000 // FRAME_MS
-"""Playback that the canceller needs to know the room."""
-LEARNING_FRAMES: Final = 4000 // FRAME_MS
-"""Playback in which the leak is learned, and before which nothing counts."""
+TALKER_BANDS: Final = 3
+"""Bands that must stand out of what the linear canceller leaves."""
 
 
 class Suspicion(IntEnum):
@@ -75,29 +81,34 @@ class Evidence:
 class BargeInDetector:
     """See the module's docstring. One call for each frame, in order."""
 
-    def __init__(self, settings: BargeInSettings | None = None) -> None:
+    def __init__(self, settings: BargeInSettings | None = None, leak_db: float | None = None) -> None:
+        """leak_db: as an earlier detector has learned it in this room; None: it has yet to be learned."""
         self._settings = settings or BargeInSettings()
         frames = max(1, self._settings.suspect_window_ms // FRAME_MS)
         self._window: deque[bool] = deque(maxlen=frames)
         self._needed = -(-self._settings.suspect_ms // FRAME_MS)
         self._floor: float | None = None
-        self._leak = NO_LEAK_DB
+        self._leak = NO_LEAK_DB if leak_db is None else max(NO_LEAK_DB, leak_db)
+        self._learning = leak_db is None
         self._echo = -200.0  # level of the reference, dying away as a room does
-        self._learned = 0
+        self._played = 0  # frames
         self._quiet_frames = 0
         self._loudest = NO_LEAK_DB  # of the suspicion, over the reference
         self._suspicion = Suspicion.NONE
 
     @property
     def leak_db(self) -> float:
-        """What is usually left of playback, relative to it."""
+        """What AEC3 usually leaves of playback, relative to it."""
         return self._leak
 
-    def feed(self, *, voiced: bool, residual_db: float, reference_db: float) -> Evidence:
+    def feed(
+        self, *, voiced: bool, residual_db: float, reference_db: float, words_voiced: bool, bands: int
+    ) -> Evidence:
         """Take the next frame.
 
-        voiced: the VAD's word on the frame after echo cancellation. residual_db: its level (dBFS).
+        voiced: the VAD's word on what AEC3 leaves. residual_db: its level (dBFS).
         reference_db: level of what was played meanwhile; anything below SILENT_DB for silence.
+        words_voiced: the VAD's word on what the linear canceller leaves. bands: how many of it stand out.
         """
         self._echo = max(reference_db, self._echo - DECAY_DB)
         if self._echo < SILENT_DB:
@@ -109,12 +120,15 @@ class BargeInDetector:
         self._follow_floor(residual_db)
         left = residual_db - self._echo
         like_speech = voiced and residual_db > floor + self._settings.over_floor_db
-        learning = self._learned < LEARNING_FRAMES
-        self._learned += reference_db >= SILENT_DB
+        self._played += reference_db >= SILENT_DB
         self._leak = max(NO_LEAK_DB, self._leak - LEAK_FALL_DB)
-        if learning and like_speech and self._learned > CONVERGED_FRAMES:
+        all_known = self._played > LEARNING_FRAMES
+        if self._learning and not all_known and like_speech and self._played > CONVERGING_FRAMES:
             self._leak += LEAK_RISE * max(0.0, left - self._leak)
-        counts = like_speech and not learning and left > self._leak + self._settings.over_leak_db
+        leak_known = all_known or (not self._learning and self._played > CONVERGING_FRAMES)
+        unexplained = like_speech and left > self._leak + self._settings.over_leak_db and bands > 0
+        talker = words_voiced and bands >= TALKER_BANDS
+        counts = (leak_known and unexplained) or (all_known and talker)
         self._weigh(counts, left)
         return Evidence(counts, self._suspicion)
 

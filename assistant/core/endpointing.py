@@ -62,7 +62,7 @@ class EndpointingSettings:
 
     start_ms: int = 200
     start_window_ms: int = 300
-    barge_in_ms: int = 100
+    barge_in_ms: int = 80
     barge_in_window_ms: int = 120
     end_silence_ms: int = 500
     max_utterance_ms: int = 20_000

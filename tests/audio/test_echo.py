@@ -42,7 +42,7 @@ class Path:
     def __init__(self) -> None:
         self.canceller = Recorder()
         self.reference = ReferenceBuffer()
-        self.path = EchoPath(self.canceller, self.reference)
+        self.path = EchoPath(self.canceller, self.reference, (WebRtcVad(2), WebRtcVad(2)))
         self.frame = 0
 
     def step(self, far: bytes, *, lose: bool = False) -> bytes:
@@ -108,7 +108,8 @@ class Scene:
     def __init__(self, room: RoomSettings, *, over_talker_db: float = 10.0, ducks: bool = True) -> None:
         self.room = SimulatedRoom(replace(room, echo_dbfs=TALKER_DBFS + over_talker_db), 1)
         self.reference = ReferenceBuffer()
-        self.analyzer = Analyzer(NoWakeWords(), WebRtcVad(2), EchoPath(WebRtcEchoCanceller(), self.reference))
+        echo = EchoPath(WebRtcEchoCanceller(), self.reference, (WebRtcVad(2), WebRtcVad(2)))
+        self.analyzer = Analyzer(NoWakeWords(), WebRtcVad(2), echo)
         self.playout = Playout()
         self.ducks = ducks
         self.answer = cycle(answer())

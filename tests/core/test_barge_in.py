@@ -6,16 +6,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.core.barge_in import LEARNING_FRAMES, BargeInDetector, BargeInSettings, Evidence, Suspicion
+from assistant.core.barge_in import TALKER_BANDS, BargeInDetector, BargeInSettings, Evidence, Suspicion
+from assistant.core.talker_bands import BANDS, CONVERGING_FRAMES, LEARNING_FRAMES
 
 PLAYBACK_DB, SILENCE_DB = -20.0, -100.0
 CLEAN_DB = -68.0  # what echo cancellation leaves in a good room
 
 
 def feed(
-    detector: BargeInDetector, frames: int, *, voiced: bool = False, residual: float = CLEAN_DB, far: float = -20.0
+    detector: BargeInDetector,
+    frames: int,
+    *,
+    voiced: bool = False,
+    residual: float = CLEAN_DB,
+    far: float = -20.0,
+    bands: int = 1,
 ) -> list[Evidence]:
-    return [detector.feed(voiced=voiced, residual_db=residual, reference_db=far) for _ in range(frames)]
+    """bands: how many stand out behind the linear canceller; the VAD hears speech there if there are any."""
+    return [
+        detector.feed(voiced=voiced, residual_db=residual, reference_db=far, words_voiced=bands > 0, bands=bands)
+        for _ in range(frames)
+    ]
 
 
 def speaking() -> BargeInDetector:
@@ -45,6 +56,26 @@ def test_a_talker_is_suspected_after_60_ms() -> None:
 )
 def test_what_is_no_evidence(voiced: bool, residual: float) -> None:
     assert not any(evidence.speech for evidence in feed(speaking(), 20, voiced=voiced, residual=residual))
+
+
+def test_a_talker_whom_aec3_removes_is_found_in_the_bands_behind_the_linear_canceller() -> None:
+    assert not any(evidence.speech for evidence in feed(speaking(), 10, bands=TALKER_BANDS - 1))
+    heard = feed(speaking(), 5, bands=TALKER_BANDS)
+    assert [evidence.suspicion for evidence in heard] == [0, 0, 1, 1, 1]
+    assert all(evidence.speech for evidence in heard)
+
+
+def test_what_aec3_leaves_is_no_evidence_while_echo_explains_all_bands() -> None:
+    assert not any(evidence.speech for evidence in feed(speaking(), 20, voiced=True, residual=-35.0, bands=0))
+
+
+def test_a_known_leak_makes_the_beginning_shorter() -> None:
+    detector = BargeInDetector(leak_db=-30.0)
+    feed(detector, CONVERGING_FRAMES - 10)
+    assert not any(evidence.speech for evidence in feed(detector, 10, voiced=True, residual=-35.0))
+    assert feed(detector, 1, voiced=True, residual=-35.0)[0].speech
+    assert not feed(detector, 1, voiced=True, residual=-47.0)[0].speech, "the leak explains it"
+    assert not feed(detector, 1, bands=BANDS)[0].speech, "what the linear canceller leaves is not known yet"
 
 
 def test_nothing_counts_before_the_room_is_known() -> None:
@@ -111,7 +142,7 @@ def test_there_is_no_suspicion_without_speech_and_none_without_playback(
     detector = BargeInDetector()
     recent: list[bool] = []
     for voiced, residual, far in frames:
-        evidence = detector.feed(voiced=voiced, residual_db=residual, reference_db=far)
+        evidence = detector.feed(voiced=voiced, residual_db=residual, reference_db=far, words_voiced=True, bands=1)
         recent = [*recent, evidence.speech][-35:]
         assert voiced or not evidence.speech
         assert not evidence.suspicion or sum(recent) >= 1

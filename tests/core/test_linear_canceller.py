@@ -1,0 +1,150 @@
+"""The linear canceller, in simulated rooms: it removes echo and leaves people as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+
+import numpy as np
+import pytest
+
+from assistant.core.linear_canceller import LinearCanceller
+from assistant.core.talker_bands import BANDS, LEARNING_FRAMES, TalkerBands
+from assistant.testing.room import DESK, FAR_FRAME, KITCHEN, RoomSettings, SimulatedRoom
+from assistant.types import FRAME_BYTES, FRAME_SAMPLES
+from tests import speech
+
+SILENT_FAR = bytes(FAR_FRAME * 2)
+
+
+def answer() -> Iterator[bytes]:
+    text = "The recipe needs two eggs, a cup of flour and a pinch of salt. Bake it for half an hour at medium heat."
+    pcm = speech.say(text, voice="en-us", speed=165, rate=24_000).tobytes()
+    return cycle(pcm[at : at + FAR_FRAME * 2] for at in range(0, len(pcm) - FAR_FRAME * 2, FAR_FRAME * 2))
+
+
+def power_db(frames: list[bytes]) -> float:
+    samples = np.frombuffer(b"".join(frames), "<i2").astype(float)
+    return 10 * float(np.log10(np.mean(samples**2) + 1e-9))
+
+
+def removed_db(room: SimulatedRoom, canceller: LinearCanceller, far: Iterator[bytes], seconds: float) -> float:
+    heard, left = [], []
+    for _ in range(round(seconds * 50)):
+        played = next(far)
+        heard.append(room.hear(played))
+        left.append(canceller.process(heard[-1], played))
+    return power_db(heard) - power_db(left)
+
+
+@pytest.mark.parametrize(("room", "least"), [(DESK, 15.0), (KITCHEN, 11.0)], ids=["desk", "kitchen"])
+def test_it_learns_the_room_within_seconds_and_follows_when_it_changes(room: RoomSettings, least: float) -> None:
+    simulated, canceller, far = SimulatedRoom(replace(room, echo_dbfs=-20.0), 1), LinearCanceller(), answer()
+    removed_db(simulated, canceller, far, 4)
+    assert removed_db(simulated, canceller, far, 3) > least
+    simulated.shift(30.0)
+    removed_db(simulated, canceller, far, 4)
+    assert removed_db(simulated, canceller, far, 3) > least - 5
+
+
+def test_a_talker_far_below_the_echo_is_left_as_they_are() -> None:
+    """What is left of echo and talker, minus what is left of the echo alone, is the talker."""
+    words = speech.say("turn on the light in the kitchen please", level_dbfs=-34.0)
+    left = []
+    for talks in (False, True):
+        room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-24.0), 1), LinearCanceller(), answer()
+        removed_db(room, canceller, far, 6)
+        if talks:
+            room.say(words)
+        frames = [(played := next(far), room.hear(played)) for _ in range(len(words) // FRAME_SAMPLES)]
+        left.append(np.frombuffer(b"".join(canceller.process(mic, played) for played, mic in frames), "<i2"))
+    talker = (left[1].astype(float) - left[0])[: len(words)]
+    assert np.corrcoef(talker, words[: talker.size])[0, 1] > 0.9
+
+
+def test_without_playback_nothing_changes() -> None:
+    room, canceller = SimulatedRoom(DESK, 1), LinearCanceller()
+    room.say(speech.say("hello", level_dbfs=-30.0))
+    for _ in range(50):
+        mic = room.hear(SILENT_FAR)
+        assert canceller.process(mic, SILENT_FAR) == mic
+
+
+def test_a_filter_of_another_room_is_forgotten() -> None:
+    """Without this, a speaker that was switched off would be heard, inverted, until the filter has unlearned it."""
+    room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-14.0), 1), LinearCanceller(), answer()
+    removed_db(room, canceller, far, 6)
+    quiet = [np.random.default_rng(n).normal(0, 3, FRAME_SAMPLES).astype("<i2").tobytes() for n in range(50)]
+    left = [canceller.process(frame, next(far)) for frame in quiet]
+    assert power_db(left[35:]) < power_db(quiet[35:]) + 2
+
+
+def test_lost_frames_teach_nothing() -> None:
+    room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-20.0), 1), LinearCanceller(), answer()
+    removed_db(room, canceller, far, 6)
+    for _ in range(5):
+        played = next(far)
+        room.hear(played)
+        assert canceller.process(bytes(FRAME_BYTES), played) == bytes(FRAME_BYTES)
+    assert removed_db(room, canceller, far, 1) > 15
+
+
+def test_a_reference_at_16_khz_will_do() -> None:
+    canceller, noise = LinearCanceller(), np.random.default_rng(1)
+    heard, left = [], []
+    for _ in range(150):
+        played = noise.normal(0, 3000, FRAME_SAMPLES).astype("<i2")
+        heard.append((played // 4).tobytes())
+        left.append(canceller.process(heard[-1], played.tobytes()))
+    assert power_db(heard[100:]) - power_db(left[100:]) > 20
+
+
+@pytest.mark.parametrize(("mic", "far"), [(2, 960), (640, 2), (640, 0)])
+def test_other_lengths_are_refused(mic: int, far: int) -> None:
+    with pytest.raises(ValueError, match="20 ms"):
+        LinearCanceller().process(bytes(mic), bytes(far))
+
+
+# --- bands -----------------------------------------------------------------------------------------------------------
+
+
+class Bands:
+    """A canceller that leaves a tenth of the echo's amplitude; a talker is noise in one part of the spectrum."""
+
+    def __init__(self) -> None:
+        self.bands = TalkerBands()
+        self.random = np.random.default_rng(1)
+
+    def feed(self, frames: int, talker: float = 0.0, leak: float = 0.1, *, playing: bool = True) -> list[int]:
+        counts = []
+        for _ in range(frames):
+            echo = self.random.normal(0, 2000 * playing, FRAME_SAMPLES)
+            near = np.convolve(self.random.normal(0, talker, FRAME_SAMPLES + 3), np.ones(4) / 4, "valid")
+            left = leak * echo + near + self.random.normal(0, 10, FRAME_SAMPLES)
+            heard = left + echo
+            counts.append(self.bands.feed(heard.astype("<i2").tobytes(), left.astype("<i2").tobytes(), playing=playing))
+        return counts
+
+
+def test_the_leak_is_learned_and_does_not_stand_out() -> None:
+    bands = Bands()
+    bands.feed(LEARNING_FRAMES + 50)
+    assert all(-24 < leak < -8 for leak in bands.bands.leak_db)
+    assert sum(count > 2 for count in bands.feed(200)) <= 2
+
+
+def test_a_talker_stands_out_in_some_bands() -> None:
+    bands = Bands()
+    bands.feed(LEARNING_FRAMES + 50)
+    counts = bands.feed(10, talker=1500.0)
+    assert all(3 <= count <= BANDS for count in counts)
+
+
+def test_a_leak_that_stays_greater_is_learned_in_the_end() -> None:
+    """The room has changed: the assistant must not take itself for a person for ever."""
+    bands = Bands()
+    bands.feed(LEARNING_FRAMES + 50)
+    assert min(bands.feed(10, leak=0.5)) > 2
+    bands.feed(1500, leak=0.5)
+    assert sum(count > 2 for count in bands.feed(100, leak=0.5)) <= 3
