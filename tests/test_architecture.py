@@ -51,11 +51,11 @@ DIRECTIONS = {
     "surroundings": "wiring scribe tools plugin audio config types",
     "controls": "health engine tools core types errors",
     "control": "controls happenings errors",
-    "console": "control controls happenings health turnlog audio config core types errors",
     "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "daemon": "console supervision mouth surroundings control controls happenings health ears assembly wiring engine journal "
-    "adapters audio "
+    "console": "assembly wiring control controls happenings turnlog adapters audio config core types errors",
+    "daemon": "console supervision mouth surroundings control controls happenings health ears assembly wiring engine "
+    "journal adapters audio "
     "core config types errors",
     # Programs around it.
     "doctor": "wiring brains control supervision tools adapters audio realtime core config types errors",
@@ -88,7 +88,7 @@ LIBRARIES = {
     "pydantic": "assistant/config/ assistant/console/ assistant/plugin/ assistant/tools/ plugins/",
     "aiohttp": "assistant/console/ plugins/home_assistant/connection.py assistant/local/chat.py",
     "aiomqtt": "plugins/mqtt/link.py",
-    "mcp": "plugins/mcp/worker.py assistant/cli/serve_mcp.py",
+    "mcp": "plugins/mcp/worker.py plugins/mcp/measuring.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
 }
 # What belongs to another library: one release of one is made for one release of the other.
