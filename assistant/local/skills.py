@@ -47,6 +47,7 @@ from assistant.local.slots import (
     read_slot,
     references,
     resolve,
+    spoken_hyphens,
     strings,
 )
 
@@ -219,7 +220,7 @@ class _Reader:
         """A template and the parameters that it gives."""
         if len(text) > MAX_TEMPLATE_CHARS:
             raise TemplateError(f"longer than {MAX_TEMPLATE_CHARS} characters; split it")
-        wide = self._add_word_forms(self._add_durations(text))
+        wide = self._add_word_forms(self._add_durations(spoken_hyphens(text)))
         sentence = parse_template(wide)
         filled = set()
         for reference in references(sentence.expression):

@@ -13,6 +13,7 @@ number words: ``{"n": {"1": "(a|an)"}}`` makes "a minute" one minute.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ from hassil.parser import ParseError
 
 from assistant.local.numbers import LARGEST
 
+_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")
 MAX_TEMPLATE_CHARS: Final = 500
 MAX_LIST_VALUES: Final = 2_000
 
@@ -75,6 +77,11 @@ def parse_template(text: str) -> Sentence:
         raise TemplateError(f"not a valid template ({error or type(error).__name__}); check the brackets") from None
 
 
+def spoken_hyphens(text: str) -> str:
+    """A template in which each hyphen between words may be a space: a recogniser hears none."""
+    return _HYPHEN.sub("(-| )", text)
+
+
 def read_slot(
     list_name: str, parameter: str, properties: Mapping[str, Mapping[str, Any]], lists: Mapping[str, Any]
 ) -> Slot:
@@ -112,7 +119,7 @@ def _listed(name: str, spoken: Any, spec: Mapping[str, Any]) -> Words:
 
 
 def words_of(name: str, pairs: Sequence[tuple[str, Any]]) -> Words:
-    pairs = [(form.strip(), value) for form, value in pairs if form.strip()]
+    pairs = [(spoken_hyphens(form.strip()), value) for form, value in pairs if form.strip()]
     if not pairs:
         raise TemplateError(f"the list of {{{name}}} is empty")
     if len(pairs) > MAX_LIST_VALUES:

@@ -25,7 +25,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Final, TypeVar
 
 from assistant.errors import ToolError
-from assistant.local.brain import Brain, CallTool, ToolAnswered
+from assistant.local.brain import Brain, CallTool, Exchange, ToolAnswered
 from assistant.local.brain import Said as Request
 from assistant.local.brain import Say as Answer
 from assistant.local.skills import read_tools
@@ -185,6 +185,7 @@ class PluginHarness:
         self.registry.load_candidates([candidate], settings={self._name: settings} if settings is not None else {})
         self.runner = ToolRunner(self.registry, consent=Consent(lambda: pin))
         self._turn = 0
+        self._history: list[Exchange] = []
 
     async def __aenter__(self) -> PluginHarness:
         """Raises AssertionError with the plugin's own reason if it cannot be loaded or started."""
@@ -223,19 +224,23 @@ class PluginHarness:
     async def say(self, text: str) -> Said:
         """Say a sentence, as the offline brain understands it: it calls the tool, if any, and speaks the answer.
 
-        Each is a turn, so ``say("yes")`` answers the question of the one before. AssertionError if a sentence of the
+        Each is a turn, so ``say("yes")`` or ``say("five minutes")`` answers the question of the one before. AssertionError if a sentence of the
         plugin cannot work, or if the tool crashed or took too long.
         """
         skills = read_tools(self.registry.specs(offline=True))
         assert not skills.problems, skills.problems
         brain = Brain(skills)
-        decision = brain.decide(Request(text, typed=True))
+        decision = brain.decide(Request(text, typed=True), history=self._history)
         if not isinstance(decision, CallTool):
-            return Said(decision.text if isinstance(decision, Answer) else "")
+            return self._remember(text, Said(decision.text if isinstance(decision, Answer) else ""))
         outcome = await self.outcome(decision.tool, json.dumps(dict(decision.arguments)))
         assert outcome.status not in ("crashed", "timeout"), outcome.output
         answer = ToolAnswered(decision.tool, decision.arguments, outcome.output, decision.spoken)
-        return Said(brain.spoken_answer(answer), decision.tool, dict(decision.arguments))
+        return self._remember(text, Said(brain.spoken_answer(answer), decision.tool, dict(decision.arguments)))
+
+    def _remember(self, text: str, said: Said) -> Said:
+        self._history.append(Exchange(text, said.answer))
+        return said
 
     async def outcome(self, tool: str, arguments_json: str) -> ToolOutcome:
         """Call a tool with arguments as text, and give the whole outcome."""

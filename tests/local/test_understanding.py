@@ -115,3 +115,9 @@ def test_a_slot_that_was_not_said_is_reported() -> None:
     meaning = understand("lights on", spec)
     assert isinstance(meaning, ToolWanted)
     assert meaning.missing == ("area",)
+
+
+def test_a_hyphen_is_not_heard() -> None:
+    spec = tool("t", {"lamp": {"type": "string"}}, ["switch-on the {lamp}"], lists={"lamp": {"led": "LED-Strip"}})
+    for text in ("switch on the led strip", "switch-on the LED-Strip"):
+        assert understand(text, spec) == ToolWanted("t", {"lamp": "led"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from assistant.local.brain import Brain, Exchange, Said, Say
 from assistant.local.grammar import compile_grammar
 from assistant.local.skills import read_tools
+from assistant.testing.plugins import PluginHarness
 from assistant.tools.registry import ToolRegistry
 from tests.plugins.spoken import understood
 
@@ -50,3 +52,13 @@ def test_a_timer_without_a_time_asks_for_how_long(registry: ToolRegistry) -> Non
     history = [Exchange("start a pasta timer", "For how long?")]
     call = brain.decide(Said("for half an hour"), history=history)
     assert getattr(call, "arguments", None) == {"name": "pasta", "amount": 30, "unit": "minutes"}
+
+
+def test_a_plugin_s_own_test_can_answer_a_question(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with PluginHarness(Path(__file__).resolve().parents[2] / "plugins" / "timers", tmp_path) as home:
+            assert (await home.say("set a timer")).answer == "For how long?"
+            assert (await home.say("half an hour")).answer == "Timer set for 30 minutes."
+            assert (await home.say("say that again")).answer == "Timer set for 30 minutes."
+
+    asyncio.run(main())
