@@ -14,6 +14,7 @@ from assistant.testing.plugins import PluginHarness
 from assistant.tools.registry import ToolRegistry
 from tests.plugins.spoken import understood
 
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 SPANS = {
     "five minutes": (5, "minutes"),
     "twenty five minutes": (25, "minutes"),
@@ -30,7 +31,7 @@ SPANS = {
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> ToolRegistry:
     registry = ToolRegistry(tmp_path_factory.mktemp("state"))
-    registry.load([Path(__file__).resolve().parents[2] / "plugins"], installed=False)
+    registry.load([PLUGINS], installed=False)
     return registry
 
 
@@ -56,7 +57,7 @@ def test_a_timer_without_a_time_asks_for_how_long(registry: ToolRegistry) -> Non
 
 def test_a_plugin_s_own_test_can_answer_a_question(tmp_path: Path) -> None:
     async def main() -> None:
-        async with PluginHarness(Path(__file__).resolve().parents[2] / "plugins" / "timers", tmp_path) as home:
+        async with PluginHarness(PLUGINS / "timers", tmp_path) as home:
             assert (await home.say("set a timer")).answer == "For how long?"
             assert (await home.say("half an hour")).answer == "Timer set for 30 minutes."
             assert (await home.say("say that again")).answer == "Timer set for 30 minutes."
