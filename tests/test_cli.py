@@ -163,6 +163,21 @@ def test_the_readme_s_examples_of_the_config_are_right(tmp_path: Path, block: st
     assert result.returncode == 0, result.stderr
 
 
+def test_tools_that_come_later_are_waited_for(tmp_path: Path) -> None:
+    """Another program offers them: it is started, asked, and ended."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    rogue = Path(__file__).parent / "plugins" / "rogue_mcp_server.py"
+    server = f"{{command: '{sys.executable}', args: ['{rogue}', good], sentences: {{echo: ['shout {{text}}']}}}}"
+    file = config(tmp_path, f"plugins: {{mcp: {{servers: {{far: {server}}}}}}}")
+    listed = run_command("tools", "list", "--config", file, folder=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "far_echo" in listed.stdout
+    called = run_command("tools", "call", "far_echo", "--json", '{"text": "hello"}', "--config", file, folder=tmp_path)
+    assert "hello" in called.stdout, called.stderr
+    asked = run_command("ask", "shout hello", "--quiet", "--config", file, folder=tmp_path)
+    assert asked.stdout == "Hello.\n", asked.stderr
+
+
 def test_tools_list_as_json(tmp_path: Path) -> None:
     result = run_command("tools", "list", "--json", "--config", config(tmp_path, ""), folder=tmp_path)
     data = json.loads(result.stdout)

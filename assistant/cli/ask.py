@@ -72,6 +72,7 @@ async def _turn(config: Config, text: str, device: str | None, *, at_once: bool 
 
     assistant = Assistant(config, journal, wiring.speaker(device, loop, available if at_once else None))
     async with assistant.running():
+        await assistant.tools.ready()
         assistant.engine.dispatch(ev.TextSubmitted(loop.time(), text))
         await assistant.engine.idle.wait()
     if printer.outcome == "answered":

@@ -45,7 +45,6 @@ PATH: Final = "/mcp"
 CALL_TIMEOUT_S: Final = 310.0
 """More than any tool's time limit."""
 
-READY_LIMIT_S: Final = 10.0
 _INSTRUCTIONS: Final = "Tools of the house in which a voice assistant runs. What they do, they do in that house."
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -99,7 +98,7 @@ class OwnHouse:
     async def running(self) -> AsyncIterator[None]:
         try:
             await self._registry.start()
-            await self._registry.ready(READY_LIMIT_S)
+            await self._registry.ready()
             yield
         finally:
             await self._registry.stop()

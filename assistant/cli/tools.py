@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from assistant import wiring
 from assistant.cli.common import complain, load_config, run_async, say
@@ -29,7 +30,7 @@ def main(options: argparse.Namespace) -> int:
         return _new(options.name, options.folder)
     config = load_config(options, log_level="critical" if options.action in ("list", "check") else "warning")
     if options.action == "list":
-        return _list(wiring.tool_registry(config, None), as_json=options.json)
+        return _list(config, as_json=options.json)
     if options.action == "check":
         return _check(wiring.tool_registry(config, None))
     if options.action == "log":
@@ -44,26 +45,58 @@ def main(options: argparse.Namespace) -> int:
         return run_async(_call(config, options.name, options.arguments, by_owner=options.yes))
 
 
-def _list(registry: ToolRegistry, *, as_json: bool) -> int:
+def _list(config: Config, *, as_json: bool) -> int:
+    registry = wiring.tool_registry(config, None)
+    later = _later_tools(config, registry)
     if as_json:
         plugins = [
             {"name": p.name, "status": p.status.value, "reason": p.reason, "source": p.source, "tools": list(p.tools)}
             for p in registry.plugins
         ]
-        say(json.dumps({"plugins": plugins, "tools": registry.specs(offline=True)}, ensure_ascii=False, indent=2))
+        tools = [*registry.specs(offline=True), *later]
+        say(json.dumps({"plugins": plugins, "tools": tools}, ensure_ascii=False, indent=2))
         return EXIT_OK
     for plugin in registry.plugins:
         say(f"{plugin.name}: {plugin.status}{f' ({plugin.reason})' if plugin.reason else ''}")
         for name in plugin.tools:
             spec = registry.tools[name].spec(True) if name in registry.tools else {}
             tier = registry.tier(registry.tools[name]) if name in registry.tools else "deny"
-            mark = "" if tier == "safe" else f"[{tier}] "
-            say(f"  {name:<20} {mark}{spec.get('description', '').splitlines()[0] if spec.get('description') else ''}")
+            say(_tool_line(name, tier, spec.get("description", "")))
             for sentence in spec.get("x-offline", {}).get("sentences", ())[:2]:
                 say(f'  {"":<20} "{sentence}"')
+    if later:
+        say("found by the running assistant:")
+        for tool in later:
+            say(_tool_line(tool["name"], tool["tier"], tool["description"]))
     for line in registry.unknown:
         say(f"warning: {line}")
     return EXIT_OK
+
+
+def _tool_line(name: str, tier: str, description: str) -> str:
+    mark = "" if tier == "safe" else f"[{tier}] "
+    return f"  {name:<20} {mark}{description.partition(chr(10))[0]}".rstrip()
+
+
+def _later_tools(config: Config, registry: ToolRegistry) -> list[dict[str, Any]]:
+    """What the running assistant has beyond the plugins' files; if none runs, the registry looks for it itself."""
+    if not config.plugins or not registry.more_to_come:  # nobody was told where to look
+        return []
+    try:
+        running = client.request(socket_path(config.state_folder), "tools")["tools"]
+    except client.NotRunning:
+        run_async(_find_later_tools(registry))
+        return []
+    return [tool for tool in running if tool["name"] not in registry.tools]
+
+
+async def _find_later_tools(registry: ToolRegistry) -> None:
+    """Let the plugins whose tools come later find them. The others are not started: a list must ring no timer."""
+    try:
+        await registry.start(late_only=True)
+        await registry.ready()
+    finally:
+        await registry.stop()
 
 
 def _new(name: str, folder: Path) -> int:
@@ -120,6 +153,8 @@ async def _call(config: Config, name: str, arguments: str, *, by_owner: bool) ->
     runner = wiring.tool_runner(config, registry)
     await registry.start()
     try:
+        if registry.find(name) is None:
+            await registry.ready()
         outcome = await runner.call(name, arguments, by_owner=by_owner)
     finally:
         await registry.stop()

@@ -27,7 +27,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -52,6 +52,7 @@ from assistant.tools.translations import AUTHORS, Translations
 
 __all__ = ["PluginInfo", "PluginStatus", "ToolRegistry"]
 
+READY_LIMIT_S: Final = 10.0
 _log = logging.getLogger("hearth.tools")
 
 
@@ -313,14 +314,20 @@ class ToolRegistry:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, *, late_only: bool = False) -> None:
         """Make and start the plugins, one after the other in load order.
 
+        late_only: only those whose tools come later, for who wants to know the tools and use none.
         Cancelled half-way it has started some of them: call ``stop`` all the same.
         """
         self._running = True
         waiting = [
-            e for e in self._entries.values() if e.status is PluginStatus.ENABLED and e.loaded and e.loaded.factory
+            entry
+            for entry in self._entries.values()
+            if entry.status is PluginStatus.ENABLED
+            and entry.loaded
+            and (make := entry.loaded.factory)
+            and (make.tools_come_later or not late_only)
         ]
         if waiting and (problem := self._state.lock()):
             for entry in waiting:
@@ -380,7 +387,7 @@ class ToolRegistry:
             _log.info("plugin %s: loaded again: %s", name, entry.status)
             return entry.reason or None
 
-    async def ready(self, limit_s: float) -> None:
+    async def ready(self, limit_s: float = READY_LIMIT_S) -> None:
         """Wait, for at most ``limit_s`` or little more, until tools that come later are there."""
         instances = [entry.instance for entry in self._entries.values() if entry.instance is not None]
         await asyncio.gather(*(bounded("ready", instance.ready, limit_s) for instance in instances))
