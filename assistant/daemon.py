@@ -133,6 +133,7 @@ class Daemon:
                             group.create_task(self._feed_watchdog(), name="watchdog"),
                             group.create_task(self._serve_control(), name="control"),
                             group.create_task(self._serve_console(), name="console"),
+                            group.create_task(self._serve_metrics(analysis), name="metrics"),
                         ]
                         self._notifier.ready(self._listening)
                         log.info("ready after %.2f s: %s", self._loop.time() - began, self._listening)
@@ -194,6 +195,25 @@ class Daemon:
             from assistant.console.server import Shown, serve  # a web server is not loaded for nothing
 
             await serve(Shown(self._config, self._assistant.controls, self._happenings, self._meter))
+
+    async def _serve_metrics(self, analysis: Analysis) -> None:
+        if (where := self._config.health.metrics) is None:
+            return
+        from assistant.metrics.collect import Metrics
+        from assistant.metrics.server import serve  # a web server is not loaded for nothing
+
+        def audio() -> dict[str, int]:
+            return {
+                "microphone_frames": self._ears.captured // FRAME_SAMPLES,
+                "analysed_frames": self._assistant.hearing.uplink.position // FRAME_SAMPLES,
+                "dropped_frames": analysis.dropped_frames,
+                "answer_underruns": self._assistant.player.stats.underruns,
+            }
+
+        metrics = Metrics(self._assistant.controls.status, audio)
+        self._journal.subscribe(metrics)
+        host, _, port = where.rpartition(":")
+        await serve(host.strip("[]"), int(port), metrics.page)
 
     async def _finish_recording(self, analysis: Analysis) -> None:
         silence = bytes(FRAME_BYTES)

@@ -51,10 +51,11 @@ DIRECTIONS = {
     "surroundings": "wiring scribe tools plugin audio config types",
     "controls": "health engine tools core types errors",
     "control": "controls happenings errors",
+    "metrics": "journal core",
     "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
     "console": "assembly wiring control controls happenings turnlog adapters audio config core types errors",
-    "daemon": "console supervision mouth surroundings control controls happenings health ears assembly wiring engine "
+    "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly wiring engine "
     "journal adapters audio "
     "core config types errors",
     # Programs around it.
@@ -86,7 +87,7 @@ LIBRARIES = {
     "azure": "assistant/realtime/ assistant/adapters/",
     "yaml": "assistant/config/",
     "pydantic": "assistant/config/ assistant/console/ assistant/plugin/ assistant/tools/ plugins/",
-    "aiohttp": "assistant/console/ plugins/home_assistant/connection.py assistant/local/chat.py",
+    "aiohttp": "assistant/console/ assistant/metrics/ plugins/home_assistant/connection.py assistant/local/chat.py",
     "aiomqtt": "plugins/mqtt/link.py",
     "mcp": "plugins/mcp/worker.py plugins/mcp/measuring.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12

@@ -17,6 +17,7 @@ from assistant.config.values import (
     DeviceName,
     EnvName,
     FilePath,
+    LoopbackAddress,
     MaxTokens,
     ModelName,
     Switch,
@@ -268,10 +269,13 @@ class Tools(Block):
 
 
 class HealthSettings(Block):
-    """What the assistant may need before it starts anew."""
+    """Looking after itself, and being looked at."""
 
     memory_limit_mb: int = Field(
         default=500, ge=150, le=100_000, description="Memory in use above which it leaves and is started anew, MB"
+    )
+    metrics: LoopbackAddress | None = Field(
+        default=None, description="Where Prometheus may ask for numbers, as in 127.0.0.1:9464; null = nowhere"
     )
 
 

@@ -77,6 +77,15 @@ def _list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _loopback(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    host, _, port = value.rpartition(":")
+    if host not in ("127.0.0.1", "[::1]", "localhost") or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65_535:
+        raise problem("expected 127.0.0.1:PORT, [::1]:PORT or localhost:PORT: only this machine may ask")
+    return value
+
+
 def _env_name(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
         # A pasted key lands here: it is never repeated.
@@ -134,6 +143,9 @@ EnvName = Annotated[str, BeforeValidator(_env_name)]
 SocketUrl = Annotated[str, _url(("wss", "ws"))]
 WyomingUri = Annotated[str, BeforeValidator(_wyoming_uri)]
 """``tcp://HOST:PORT`` or ``unix:///PATH``."""
+
+LoopbackAddress = Annotated[str, BeforeValidator(_loopback)]
+"""``HOST:PORT`` on this machine; port 0 is any free one."""
 
 EndpointUrl = Annotated[str, _url(("https", "wss", "http", "ws"))]
 AsTuple = BeforeValidator(_list)

@@ -244,6 +244,8 @@ class SimulatedSpeaker:
 class LabelReader:
     """Stands for the models: reads from each frame what is in it, on the event loop."""
 
+    dropped_frames = 0
+
     def __init__(self, on_heard: Callable[[Heard], None]) -> None:
         self._on_heard = on_heard
         self._frames = 0

@@ -1,0 +1,1 @@
+"""Numbers about the running assistant for Prometheus, on this machine alone (``health.metrics``, docs/metrics.md)."""
