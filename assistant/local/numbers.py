@@ -27,6 +27,7 @@ _SCALES: Final = {"hundred": 100, "thousand": 1000}
 _WORD = re.compile(r"[a-z']+|\S")
 _UNSPOKEN = re.compile(r"[^\w' ]+")
 _BREAK = re.compile(r"[-_/\s]+")
+_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d)\b")
 
 LARGEST: Final = 999_999
 """The largest number with words here."""
@@ -65,8 +66,14 @@ def plain_words(text: str) -> list[str]:
 
 
 def spoken_words(text: str) -> list[str]:
-    """``text`` as a person says it: lower case, no punctuation, digits as words."""
+    """``text`` as a person says it: lower case, no punctuation, digits as words, "7:05" as "seven oh five"."""
+    text = _CLOCK.sub(_clock, text)
     return [part for word in plain_words(text) for part in (spell_digits(word).split() if word.isdecimal() else [word])]
+
+
+def _clock(time: re.Match[str]) -> str:
+    hour, minute = time.groups()
+    return f"{hour} o'clock" if minute == "00" else f"{hour} {'oh ' * (minute < '10')}{minute}"
 
 
 def spell_digits(digits: str) -> str:

@@ -149,8 +149,10 @@ class Understanding:
         return None
 
     def _best_number(self, text: str, intents: Intents) -> RecognizeResult | None:
-        # Digits as a second try: they cover forms that hassil does not know, such as "a hundred and five".
-        for form in dict.fromkeys((text, self._language.digits(text.lower()))):
+        # Digits as a second try: they cover forms that hassil does not know, such as "a hundred and five". Words as the
+        # third: what is no number for a tool, such as a time of day, has its words in a list, and may be typed "7:30".
+        forms = (text, self._language.digits(text.lower()), " ".join(self._language.words(text)))
+        for form in dict.fromkeys(forms):
             if (result := self._best(form, intents)) is not None:
                 return result
         return None

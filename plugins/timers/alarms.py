@@ -82,7 +82,7 @@ class Alarms:
     @tool(
         sentences=[
             "(wake me [up] at|(set|make) an alarm (for|at)|alarm (for|at)) {time} [{part}] [{repeat}|{day}]",
-            "(wake me [up]|(set|make) an alarm) ({repeat}|{day}) at {time} [{part}]",
+            "(wake me [up]|(set|make) an alarm [for]) ({repeat}|{day}) at {time} [{part}]",
             "(wake me up|(set|make) an alarm)",
         ],
         lists=LISTS,

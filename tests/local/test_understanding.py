@@ -104,6 +104,13 @@ def test_a_tool_comes_before_a_built_in_request() -> None:
     assert understand("stop", tool("stop_ringing", {}, ["stop"])) == ToolWanted("stop_ringing", {})
 
 
+@pytest.mark.parametrize("text", ["Wake me at 7:30.", "wake me at half past 7", "wake me at seven thirty"])
+def test_what_has_words_in_a_list_may_be_typed_in_digits(text: str) -> None:
+    spec = tool("alarm", {"at": {"type": "string"}}, ["wake me at {at}"])
+    spec["x-offline"]["lists"] = {"at": {"7:30": "(seven thirty|half past seven)"}}
+    assert understand(text, spec) == ToolWanted("alarm", {"at": "7:30"})
+
+
 def test_words_come_before_free_text() -> None:
     free = tool("search", {"what": {"type": "string"}}, ["what {what}"])
     assert understand("what time is it", free, CLOCK) == ToolWanted("time_get", {})

@@ -33,6 +33,7 @@ def at_home(folder: Path, script: Callable[[PluginHarness], Awaitable[None]], **
     ("sentence", "answer", "due"),
     [
         ("wake me up at seven on weekdays", "Alarm set on weekdays at 7 o'clock in the morning.", "24T07:00"),
+        ("set an alarm for tomorrow at 8:00", "Alarm set tomorrow at 8 o'clock in the morning.", "22T08:00"),
         ("set an alarm for half past six in the evening", "Alarm set for 6:30 in the evening.", "21T18:30"),
         ("set an alarm for seven", "Alarm set for 7 o'clock in the evening.", "21T19:00"),
         ("wake me tomorrow at quarter to seven", "Alarm set tomorrow at 6:45 in the morning.", "22T06:45"),
