@@ -28,6 +28,7 @@ from assistant.health import Health
 from assistant.journal import Journal
 from assistant.realtime.local_first import LocalFirstSession, NearMemory
 from assistant.realtime.session import RealtimeSession
+from assistant.sounds import SoundBoard
 from assistant.surroundings import Surroundings
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.watching import watch
@@ -71,7 +72,7 @@ class Assistant:
         self.engine = Engine(
             Conversation(wiring.conversation_settings(config, self.tools)),
             sessions=self._new_session,
-            personas=lambda name: wiring.session_settings(config, self.tools, name).persona,
+            personas=lambda name: wiring.session_settings(self.config, self.tools, name).persona,
             hearing=self.hearing,
             player=self.player,
             alerts=self._alerts,
@@ -91,6 +92,16 @@ class Assistant:
             switch=switch,
         )
         self.tools.house = self.controls
+        self.tools.sounds = sounds = SoundBoard(self.player)
+        journal.subscribe(sounds.hear)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take another configuration for the sessions to come, and its volume. Nothing else of it is looked at."""
+        if config.session != self.config.session:
+            self.engine.retire_session()
+        if config.audio.output.volume != self.config.audio.output.volume:
+            self.controls.set_volume(config.audio.output.volume)
+        self.config = config
 
     def _facts(self) -> dict[str, Any]:
         """For the status: what the parts know that only this class knows."""

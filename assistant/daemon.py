@@ -56,6 +56,12 @@ class Deaf(HearthError):
     exit_status = EXIT_RESTART
 
 
+class NewStart(HearthError):
+    """Somebody wants the assistant to start anew, with other settings."""
+
+    exit_status = EXIT_RESTART
+
+
 class Daemon:
     """One assistant with ears. ``run`` it once."""
 
@@ -74,6 +80,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._happenings = Happenings(journal, surroundings.wall)
         self._health = Health(surroundings.wall, self._health_changed)
+        self._speaker = speaker
         self._ears = Ears(microphone, MuteFile(config.state_folder / MUTE_FILE), self._health, self._mute_changed)
         self._assistant = Assistant(config, journal, speaker, self._health, self._ears, surroundings)
         self._mouth = Mouth(self._assistant.player, self._assistant.engine.speaker_lost, self._health)
@@ -93,6 +100,7 @@ class Daemon:
         self._liveness = Liveness(stall_after_s=STALL_AFTER_S, at=self._loop.time())
         self._stop = asyncio.Event()
         self._death: BaseException | None = None
+        self._new_start = False
         self._recording_end: int | None = None  # where a recording and the silence after it end, once that is known
         self._heard_all = asyncio.Event()
 
@@ -113,7 +121,8 @@ class Daemon:
     async def run(self) -> None:
         """Serve until :meth:`stop`, a signal, or the end of a recording.
 
-        Raises DeviceError or ModelLoadError if it cannot start, and Deaf if it cannot hear any more.
+        Raises DeviceError or ModelLoadError if it cannot start, and Deaf if it cannot hear any more;
+        and NewStart if that was asked for.
         """
         began = self._loop.time()
         with self._signals():
@@ -149,6 +158,8 @@ class Daemon:
                 loading.cancel()
         if self._death is not None:
             raise Deaf(f"analysis of the microphone died: {type(self._death).__name__}") from self._death
+        if self._new_start:
+            raise NewStart("a new start was asked for")
         log.info("stopped")
 
     # --- hearing ----------------------------------------------------------------------------------------------------
@@ -157,6 +168,10 @@ class Daemon:
         self._liveness.frame(heard.frame.start, self._loop.time())
         self._assistant.hearing.hear(heard)
         self._meter.hear(heard)
+        if heard.faults:
+            self._health.trouble("microphone sound", "; ".join(heard.faults))
+        elif heard.faults is not None:
+            self._health.well("microphone sound")
         if self._recording_end is not None and heard.frame.end >= self._recording_end:
             self._heard_all.set()
 
@@ -192,9 +207,17 @@ class Daemon:
 
     async def _serve_console(self) -> None:
         if self._config.console.enabled:
-            from assistant.console.server import Shown, serve  # a web server is not loaded for nothing
+            from assistant.console.running import run  # a web server is not loaded for nothing
 
-            await serve(Shown(self._config, self._assistant.controls, self._happenings, self._meter))
+            restart = self._start_anew if "INVOCATION_ID" in os.environ else None  # systemd starts us again
+            await run(self._assistant, self._happenings, self._meter, self._devices, restart)
+
+    def _start_anew(self) -> None:
+        self._new_start = True
+        self.stop()
+
+    def _devices(self) -> dict[str, str]:
+        return {"microphone": self._ears.description, "speaker": self._speaker.description}
 
     async def _serve_metrics(self, analysis: Analysis) -> None:
         if (where := self._config.health.metrics) is None:

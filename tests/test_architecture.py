@@ -52,7 +52,8 @@ DIRECTIONS = {
     "controls": "health engine tools core types errors",
     "control": "controls happenings errors",
     "metrics": "journal core",
-    "assembly": "surroundings controls health records wiring brains engine alerts journal tools realtime audio "
+    "sounds": "plugin adapters audio core types errors",
+    "assembly": "sounds surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
     "console": "assembly wiring control controls happenings turnlog adapters audio config core types errors",
     "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly wiring engine "

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from assistant.cli.common import complain, load_config, say
+from assistant.core.moments import moments
 from assistant.core.traces import SPANS, span_of
 from assistant.errors import EXIT_FAILURE, EXIT_OK, HearthError
 from assistant.turnlog import FILE_NAME, TurnLog
@@ -20,27 +21,6 @@ from assistant.turnlog import FILE_NAME, TurnLog
 Record: TypeAlias = Mapping[str, Any]
 
 DAY_S: Final = 86_400
-
-_LABELS: Final = {
-    "wake": "wake word heard",
-    "session_open": "connecting",
-    "socket_open": "connected",
-    "session_created": "session made",
-    "session_ready": "session ready",
-    "speech_started": "speech heard",
-    "uplink_open": "audio is sent",
-    "last_voiced": "last sound of speech",
-    "endpoint": "end of speech is sure",
-    "commit": "request complete",
-    "response_created": "response begun",
-    "first_transcript": "first words received",
-    "first_audio": "first audio received",
-    "first_sample": "speaker begins",
-    "response_done": "response complete",
-    "playback_end": "speaker has finished",
-    "barge_in": "interrupted",
-    "end": "turn over",
-}
 
 _BOLD, _RED, _GREEN, _OFF = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
@@ -146,15 +126,15 @@ def waterfall(record: Record, width: int, *, colour: bool) -> Iterator[str]:
     yield paint(f"turn {record['turn']}, {began}, by {by}: ", _BOLD) + paint(outcome, _GREEN if good else _RED)
     yield f"{brain}{', session open before' if record['warm'] else ''}"
     yield ""
-    moments = _moments(record)
-    low, high = min([0.0, *(at for at, _ in moments)]), max([1.0, *(at for at, _ in moments)])
+    found = moments(record)
+    low, high = min([0.0, *(at for at, _ in found)]), max([1.0, *(at for at, _ in found)])
     room = max(10, width - 48)
 
     def column(at: float) -> int:
         return round((at - low) / (high - low) * (room - 1))
 
     before = low
-    for at, label in moments:
+    for at, label in found:
         first, last = column(before), column(at)
         bar = " " * first + "─" * (last - first) + "┤"
         yield f"{label[:28]:<28} {at:>8.0f} {f'+{at - before:.0f}':>8} {bar}"
@@ -164,16 +144,6 @@ def waterfall(record: Record, width: int, *, colour: bool) -> Iterator[str]:
         if (value := span_of(record["edges"], name)) is not None:
             yield f"{name:<28} {value:>8.0f} ms"
     yield from _counts(record)
-
-
-def _moments(record: Record) -> list[tuple[float, str]]:
-    moments = [(at, _LABELS.get(edge, edge)) for edge, at in record["edges"].items() if at is not None]
-    for tool in record["tools"]:
-        moments.append((tool["at"], f"tool {tool['name']}"))
-        if tool["ms"] is not None:
-            moments.append((tool["at"] + tool["ms"], f"tool {tool['name']}: {tool['status']}"))
-    moments += [(each["at"], f"session lost: {each['cause']}") for each in record["reconnects"]]
-    return sorted(moments, key=lambda moment: moment[0])
 
 
 def _counts(record: Record) -> Iterator[str]:

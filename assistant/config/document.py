@@ -56,7 +56,7 @@ class Document:
 def read_document(text: str) -> Document:
     """Read one YAML document. Never raises: everything wrong is in ``problems``."""
     try:
-        node = _compose(text)
+        node = compose(text)
         builder = _Builder()
         data = None if node is None else builder.build(node, (), 0)
     except _Refused as refused:
@@ -96,7 +96,8 @@ for _name, _pattern, _first in (
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
 
 
-def _compose(text: str) -> yaml.Node | None:
+def compose(text: str) -> yaml.Node | None:
+    """The syntax tree, with the place of every value in the text."""
     try:
         loader = _Loader(text)
         try:

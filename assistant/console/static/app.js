@@ -1,11 +1,14 @@
 // The frame: which view is shown, by the part of the address after #.
 
 import { byId } from "./dom.js";
+import { showHealth } from "./health.js";
 import { link } from "./link.js";
 import { showNow, startNow } from "./now.js";
+import { showSettings, startSettings } from "./settings.js";
+import { showTurns } from "./turns.js";
 
 /** What a view does when it comes and goes. @type {Record<string, (visible: boolean) => void>} */
-const VIEWS = { now: showNow };
+const VIEWS = { now: showNow, turns: showTurns, health: showHealth, settings: showSettings };
 
 function route() {
   const wanted = location.hash.slice(1);
@@ -22,6 +25,7 @@ function route() {
 }
 
 startNow();
+startSettings();
 addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", route);
 route();
