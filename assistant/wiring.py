@@ -25,6 +25,7 @@ from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
 from assistant.core import personas as core_personas
+from assistant.core.capture_health import CaptureHealth
 from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
@@ -352,7 +353,8 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
 
     canceller = echo_canceller(config) if reference is not None else None
     echo = EchoPath(canceller, reference, (vad(), vad())) if canceller is not None and reference is not None else None
-    return Analyzer(wake_words(config), vad(), echo)
+    recording = (config.audio.input.device or "").startswith(WAV_PREFIX)  # it may hold silence, and keeps its own time
+    return Analyzer(wake_words(config), vad(), echo, None if recording else CaptureHealth())
 
 
 def echo_canceller(config: Config) -> EchoCanceller | None:

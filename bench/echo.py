@@ -54,7 +54,8 @@ class Counts:
     suspicions: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     wakes: list[int] = field(default_factory=list)
-    cleaned_wakes: list[int] = field(default_factory=list)  # of a second detector, behind the canceller
+    raw_wakes: list[int] = field(default_factory=list)  # of a detector that hears the microphone as it is
+    cleaned_wakes: list[int] = field(default_factory=list)  # of one behind AEC3
 
 
 class Scene:
@@ -81,7 +82,7 @@ class Scene:
         self.duck = duck
         self.frame = 0
         self.counts = Counts()
-        self._cleaned_words = OpenWakeWordDetector([WORD]) if compare_wake else None
+        self._others = [OpenWakeWordDetector([WORD]) for _ in range(2)] if compare_wake else []
         self._suspected = False
         self._silent_until = 0
         self._item = ItemId("answer")
@@ -99,8 +100,9 @@ class Scene:
         start = (self.frame - 1) * FRAME_SAMPLES
         heard = self.analyzer.analyze(AudioFrame(start, mic, now + FRAME_MS / 1000))
         self._note_wake(heard.scores, self.counts.wakes)
-        if self._cleaned_words is not None:
-            self._note_wake(self._cleaned_words.process(heard.frame.pcm), self.counts.cleaned_wakes)
+        sounds = ((mic, self.counts.raw_wakes), (heard.frame.pcm, self.counts.cleaned_wakes))
+        for detector, (pcm, hits) in zip(self._others, sounds, strict=False):
+            self._note_wake(detector.process(pcm), hits)
         evidence = heard.evidence
         self._judge(evidence is not None and evidence.suspicion is Suspicion.SUSPECTED)
         speech_now = heard.speech if evidence is None else evidence.speech
@@ -201,47 +203,51 @@ def _level(frames: list[bytes], begin: int, end: int) -> float:
 
 
 def itself(minutes: float) -> None:
-    print(f"\n{minutes:g} min of its own speech: suspicions (ducks), false interruptions, self-wakes")
-    print("                        without AEC        with AEC           with AEC, ducking")
+    """Whatever interrupts or wakes here becomes a turn that is made of echo."""
+    print(f"\n{minutes:g} min of its own speech in each row: suspicions (ducks), false interruptions, self-wakes")
+    print("                        without AEC (30 s)    with AEC, ducking")
+    total = np.zeros(3, int)
     for room in ROOMS:
         for level in LEVELS:
             cells = []
-            for cancel, duck in ((False, False), (True, False), (True, True)):
-                scene = Scene(room, level, duck=duck, cancel=cancel)
+            for cancel in (False, True):
+                scene = Scene(room, level, duck=cancel, cancel=cancel)
                 for _ in range(round((minutes if cancel else min(minutes, 0.5)) * 3000)):
                     scene.step()
-                counts = scene.counts
-                cells.append(f"{len(counts.suspicions):3} {len(counts.starts):4} {len(counts.wakes):3}")
-            print(f"  {room.name:8} +{level:2} dB:      {'        '.join(cells)}")
+                found = [len(scene.counts.suspicions), len(scene.counts.starts), len(scene.counts.wakes)]
+                total += np.array(found) * cancel
+                cells.append("{:3} {:4} {:3}".format(*found))
+            print(f"  {room.name:8} +{level:2} dB:      {'            '.join(cells)}", flush=True)
+    print(f"  in all, with AEC: {total[0]} suspicions, {total[1]} false interruptions, {total[2]} self-wakes")
 
 
 # --- hearing people --------------------------------------------------------------------------------------------------
 
 
 def people(trials: int) -> None:
-    print(f"\n{trials} times 'stop', and {trials} times the wake word, over its own speech")
-    print("                     'stop please': suspected, interrupted, ms   wake word: raw, behind AEC, either way")
+    print(f"\n{trials} times each over its own speech, ducking: found, ms from its first sound to silence (p50/p95)")
+    print("                     'stop please'        'wait a moment'      wake word            (raw, behind AEC3)")
     for room in ROOMS:
         for level in LEVELS:
-            for duck in (False, True):
-                scene, hits = Scene(room, level, duck=duck), _over_speech("stop please", trials)
-                said = list(hits(scene))
-                delays = [(counts.starts[0] - began) * FRAME_MS for began, counts in said if counts.starts]
-                shown = "/".join(f"{np.percentile(delays, q):.0f}" for q in (50, 95)) if delays else "-"
-                suspected = sum(bool(counts.suspicions) for _, counts in said)
-                # The wake word interrupts only where speech does not: its scenes go on playing.
-                woken = [
-                    counts
-                    for _, counts in _over_speech("hey jarvis", trials)(
-                        Scene(room, level, duck=duck, compare_wake=True, speech_stops=False)
-                    )
-                ]
-                raw, cleaned = sum(bool(c.wakes) for c in woken), sum(bool(c.cleaned_wakes) for c in woken)
-                either = sum(bool(c.wakes or c.cleaned_wakes) for c in woken)
-                print(
-                    f"  {room.name:8} +{level:2} dB {'duck' if duck else '    '}:       {suspected:3} {len(delays):3} "
-                    f"{shown:>9}                      {raw:3} {cleaned:3} {either:3}"
-                )
+            cells = [_interrupted(room, level, text, trials) for text in ("stop please", "wait a moment")]
+            # The wake word interrupts only where speech does not: its scenes go on playing.
+            scene = Scene(room, level, duck=True, compare_wake=True, speech_stops=False)
+            woken = list(_over_speech("hey jarvis", trials)(scene))
+            cells.append(_cell([(counts.wakes[0] - began) * FRAME_MS for began, counts in woken if counts.wakes]))
+            others = [
+                sum(map(bool, wakes)) for wakes in zip(*((c.raw_wakes, c.cleaned_wakes) for _, c in woken), strict=True)
+            ]
+            print(f"  {room.name:8} +{level:2} dB:     {''.join(cells)} {others[0]:3} {others[1]:3}", flush=True)
+
+
+def _interrupted(room: RoomSettings, level: int, text: str, trials: int) -> str:
+    said = _over_speech(text, trials)(Scene(room, level, duck=True))
+    return _cell([(counts.starts[0] - began) * FRAME_MS for began, counts in said if counts.starts])
+
+
+def _cell(delays: list[int]) -> str:
+    times = "/".join(f"{np.percentile(delays, q):.0f}" for q in (50, 95)) if delays else "-"
+    return f"{len(delays):3} {times:>10}       "
 
 
 def _over_speech(text: str, trials: int) -> Callable[[Scene], Iterator[tuple[int, Counts]]]:
@@ -267,7 +273,7 @@ def _over_speech(text: str, trials: int) -> Callable[[Scene], Iterator[tuple[int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=1.0, help="of its own speech, per room and level")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of its own speech, per room and level")
     parser.add_argument("--trials", type=int, default=6, help="interruptions, per room and level")
     options, _ = parser.parse_known_args()  # make bench names the benches to run
     began = time.monotonic()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from assistant.audio.echo import EchoPath
 from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
 from assistant.core.barge_in import Evidence
+from assistant.core.capture_health import CaptureHealth
 from assistant.types import FRAME_MS, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -36,30 +37,43 @@ class Heard:
     frame: without echo, where echo is cancelled.
     scores: there when the frame completed a step of the wake models.
     evidence: whether somebody speaks into the answer; None where echo is not cancelled.
+    faults: what is wrong with the microphone, a line each, if that has changed with this frame.
     """
 
     frame: AudioFrame
     speech: bool
     scores: Mapping[str, float] | None
     evidence: Evidence | None = None
+    faults: tuple[str, ...] | None = None
 
 
 class Analyzer:
     """Wake words and VAD on one stream of frames. One thread at a time.
 
-    With ``echo``, it is the echo path that asks its VADs.
+    With ``echo``, it is the echo path that asks its VADs. With ``capture``, faults of the microphone are found.
     """
 
-    def __init__(self, wake_words: WakeWordDetector, vad: VoiceActivityDetector, echo: EchoPath | None = None) -> None:
+    def __init__(
+        self,
+        wake_words: WakeWordDetector,
+        vad: VoiceActivityDetector,
+        echo: EchoPath | None = None,
+        capture: CaptureHealth | None = None,
+    ) -> None:
         self._wake_words = wake_words
         self._vad = vad
         self._echo = echo
+        self._capture = capture
 
     def analyze(self, frame: AudioFrame) -> Heard:
+        faults = None
+        if self._capture is not None and self._capture.hear(frame):
+            faults = tuple(self._capture.report())
         if self._echo is None:
-            return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm))
+            return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm), faults=faults)
         cleaned = self._echo.clean(frame)
-        return Heard(cleaned.frame, cleaned.speech, self._wake_words.process(cleaned.words), cleaned.evidence)
+        scores = self._wake_words.process(cleaned.words)
+        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults)
 
 
 class AnalysisThread:

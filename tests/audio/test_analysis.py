@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from assistant.audio.analysis import MAX_UNDELIVERED, QUEUE_SECONDS, AnalysisThread, Analyzer, Heard
+from assistant.core.capture_health import CaptureFault, CaptureHealth
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
 
 
@@ -142,3 +143,10 @@ def test_stop_before_start_and_twice() -> None:
         bench.thread.stop()
 
     asyncio.run(main())
+
+
+def test_faults_of_the_microphone_are_told_when_they_change() -> None:
+    models = Models()
+    analyzer = Analyzer(models, models, capture=CaptureHealth())
+    told = [analyzer.analyze(AudioFrame(n * FRAME_SAMPLES, bytes(FRAME_BYTES), n * 0.02)).faults for n in range(1000)]
+    assert [faults for faults in told if faults is not None] == [(CaptureFault.SILENT.value,)]
