@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ FOLDER: Final = Path("build/soak")
 EVERY_S: Final = 10.0
 WARM_UP: Final = 0.2
 """Of the time: what is loaded once is no leak."""
+
+PROCESSES: Final = {"assistant run": "daemon", "assistant serve": "server", "recognizer_worker": "recogniser"}
 
 REQUESTS: Final = (
     "hey jarvis what time is it",
@@ -45,24 +48,27 @@ state_dir: state
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """at: seconds from the beginning. The rest: daemon and embedded server together."""
+    """at: seconds from the beginning. memory: MB in RAM, by process. files, threads: of all processes."""
 
     at: float
-    rss_mb: float
+    memory: dict[str, float]
     files: int
     threads: int
 
 
 def read(process: psutil.Process, began: float) -> Reading:
-    rss, files, threads = 0.0, 0, 0
+    memory: Counter[str] = Counter()
+    files, threads = 0, 0
     for one in (process, *process.children(recursive=True)):
         try:
-            rss += one.memory_info().rss / 1e6
+            command = " ".join(one.cmdline())
+            name = next((name for part, name in PROCESSES.items() if part in command), "others")
+            memory[name] += one.memory_info().rss / 1e6
             files += one.num_fds()
             threads += one.num_threads()
         except psutil.NoSuchProcess:
             continue
-    return Reading(time.monotonic() - began, rss, files, threads)
+    return Reading(time.monotonic() - began, dict(memory), files, threads)
 
 
 class Soak:
@@ -91,7 +97,7 @@ class Soak:
             await asyncio.sleep(EVERY_S)
 
     async def _talk(self, stage: Stage, began: float) -> None:
-        people = itertools.cycle([Person("en-us+f2"), Person("en-gb-x-rp"), Person("en-us+m3", 180)])
+        people = itertools.cycle([Person("en-us+f2"), Person("en-gb-x-rp+f2"), Person("en-us+f4")])
         for request in itertools.cycle(REQUESTS):
             if time.monotonic() - began > self._seconds:
                 return
@@ -114,13 +120,22 @@ class Soak:
         late = at >= at[-1] * WARM_UP
         grows = False
         print(f"{at[-1] * 60:.0f} minutes, {self.asked} requests: {self.answered} answered, {self.unheard} not heard")
-        for name, unit, allowed in (("rss_mb", "MB", 5.0), ("files", "files", 1.0), ("threads", "threads", 1.0)):
-            values = np.array([float(getattr(reading, name)) for reading in self.readings])
+        for name, unit, allowed in (
+            *((name, "MB", 5.0) for name in PROCESSES.values()),
+            ("files", "", 1.0),
+            ("threads", "", 1.0),
+        ):
+            values = np.array(self._values(name))
             slope = float(np.polyfit(at[late], values[late], 1)[0]) if late.sum() > 2 else 0.0
             grows = grows or slope * at[-1] > allowed
-            print(f"  {name:<8} {values[late][0]:8.1f} -> {values[-1]:8.1f} {unit}, slope {slope:+.2f} {unit} an hour")
+            print(f"  {name:<11} {values[late][0]:8.1f} -> {values[-1]:8.1f} {unit:<2} slope {slope:+.2f} an hour")
         self._draw(at * 60)
         return int(grows)
+
+    def _values(self, name: str) -> list[float]:
+        if name in PROCESSES.values():
+            return [reading.memory.get(name, 0.0) for reading in self.readings]
+        return [float(getattr(reading, name)) for reading in self.readings]
 
     def _draw(self, minutes: np.ndarray) -> None:
         try:
@@ -129,16 +144,19 @@ class Soak:
             print("no picture: pip install matplotlib")
             return
         figure = Figure(figsize=(9, 6), layout="constrained")
-        for axes, name, label in zip(
+        for axes, names, label in zip(
             figure.subplots(3, 1, sharex=True),
-            ("rss_mb", "files", "threads"),
+            (tuple(PROCESSES.values()), ("files",), ("threads",)),
             ("memory in RAM, MB", "open files", "threads"),
             strict=True,
         ):
-            axes.plot(minutes, [getattr(reading, name) for reading in self.readings], linewidth=1)
+            for name in names:
+                axes.plot(minutes, self._values(name), linewidth=1, label=name)
             axes.set_ylabel(label)
             axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
+            if len(names) > 1:
+                axes.legend(loc="lower right")
         figure.axes[-1].set_xlabel("minutes")
         figure.savefig(FOLDER / "soak.png", dpi=110)
         print(f"see {FOLDER / 'soak.png'}")
