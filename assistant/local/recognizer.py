@@ -218,6 +218,7 @@ class RecognizerProcess:
         except TimeoutError:
             _log.warning("the recogniser did not answer for %.0f s; it is ended", _ANSWER_S)
             if self._child is not None:
+                self._up.clear()  # from now on, not when its death is noticed: nobody may talk to it any more
                 _kill(self._child)
             raise _ChildLost from None
         if frame.kind is Kind.FAILED:

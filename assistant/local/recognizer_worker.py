@@ -11,7 +11,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
@@ -37,10 +38,14 @@ _GUESS_MARGIN: Final = -5.0
 probabilities' ratio), to be worth a question. At -5 half of what is said over voices at 15 dB is asked back and right,
 and 2 % of foreign speech; at 0 a quarter of that is."""
 
-_GUESS_LONGEST: Final = 6 * 32_000  # bytes; no command is longer than six seconds
+_GUESS_LONGEST_S: Final = 6.0  # no command is longer
 
 _NOISY_DB: Final = 25.0
 """Loud over quiet frames: above it there is no noise to suppress. (10 dB of pink noise under speech measure 15.)"""
+
+_LEISURE: Final = 0.5
+"""Seconds that the first look may have taken for each second of audio: a machine that is slower, or has too much else
+to do, answers late enough without a second one."""
 
 _LEAST_AUDIO: Final = 16_000  # bytes, half a second: less than that says nothing about the microphone
 
@@ -63,11 +68,11 @@ class Decoder:
     decoder would refuse the first two sentences that are said to it.
 
     An utterance in noise gets a second look, as a whole and without the noise: at 10 dB that finds four of five
-    sentences that were misheard. Speech that is none of the sentences is then held against the sentences alone and against the
-    loop of common words alone. What is found is a guess, to be asked back and never to be acted on.
+    sentences that were misheard. Speech that is none of the sentences is then held against the sentences alone and
+    against the loop of common words alone. What is found is a guess, to be asked back and never to be acted on.
     """
 
-    def __init__(self, *, suppress_noise: bool = False) -> None:
+    def __init__(self, *, suppress_noise: bool = False, now: Callable[[], float] = time.monotonic) -> None:
         from pocketsphinx import Decoder as PocketsphinxDecoder
 
         # lm=None: the language model would cost 27 MB and is of no use beside a grammar. bestpath: the lattice makes
@@ -75,6 +80,8 @@ class Decoder:
         self._decoder = PocketsphinxDecoder(lm=None, bestpath=False, loglevel="FATAL", samprate=16000, **_BEAMS)
         self._warm = False
         self._suppress_noise = suppress_noise
+        self._now = now
+        self._busy_s = 0.0  # with this utterance
         self._audio = bytearray()  # of the utterance, as it came
         self._active = False
         self._grammars = 0
@@ -124,6 +131,7 @@ class Decoder:
     def begin(self) -> None:
         self.abandon()
         self._active = True
+        self._busy_s = 0.0
         if self._warm:
             self._decoder.start_utt()
 
@@ -132,18 +140,24 @@ class Decoder:
             return
         self._audio += pcm
         if self._warm:
+            since = self._now()
             self._process(pcm)
+            self._busy_s += self._now() - since
 
     def finish(self) -> dict[str, Any]:
         """End the utterance; what was heard, and the cepstral mean to carry on with."""
         if not self._active:
             raise RuntimeError("no utterance was begun")
         self._active = False
+        since = self._now()
         words = (self._end()[0] if self._warm else self._decode_cold()).split()
         rejected = any(word.startswith(GARBAGE_MARK) for word in words)
         if rejected and self._garbage_ms() < _LEAST_GARBAGE_MS:
             words, rejected = [], False
-        guess = self._second_look(rejected=rejected) if words and len(self._audio) <= _GUESS_LONGEST else ""
+        self._busy_s += self._now() - since
+        seconds = len(self._audio) / 32_000
+        looks_again = words and seconds <= _GUESS_LONGEST_S and self._busy_s <= _LEISURE * seconds
+        guess = self._second_look(rejected=rejected) if looks_again else ""
         self._audio.clear()
         return {
             "text": " ".join(word.removeprefix(GARBAGE_MARK) for word in words),
