@@ -22,10 +22,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from assistant.adapters.alsa_cards import USB_PREFIX, card_number, stable_name, usb_path
+from assistant.adapters.device_choice import DeviceAbsent, DeviceInfo, Direction, choose, who_holds
 from assistant.errors import EXIT_RESTART, DeviceError
 
 T = TypeVar("T")
@@ -42,31 +43,6 @@ class SoundSystemFrozen(DeviceError):
     """A call into PortAudio did not return. Only a new process is sure to help."""
 
     exit_status = EXIT_RESTART
-
-
-class Direction(Enum):
-    INPUT = "microphone"
-    OUTPUT = "speaker"
-
-    @property
-    def key(self) -> str:
-        """The setting that names the device."""
-        return "audio.input.device" if self is Direction.INPUT else "audio.output.device"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    """One device as PortAudio lists it. inputs, outputs: its channels. rate: the one that it prefers."""
-
-    name: str
-    inputs: int
-    outputs: int
-    rate: int
-    default_input: bool
-    default_output: bool
-
-    def channels(self, direction: Direction) -> int:
-        return self.inputs if direction is Direction.INPUT else self.outputs
 
 
 Callback = Callable[[Any, int, Any, int], tuple[bytes | None, int]]
@@ -124,7 +100,7 @@ def open_stream(
 ) -> OpenStream:
     """Open a device for int16 and start it. ``make_callback(rate, channels)`` is asked for what was possible.
 
-    name: the device's name or a part of it; None is the system's default.
+    name: the device's name, a part of it, or usb:PORT; None is the system's default.
     rate: preferred, with one channel; otherwise the device's own rate, with two channels or with all it has.
     on_stale: called when this stream must be closed so that new hardware can be seen.
 
@@ -134,7 +110,7 @@ def open_stream(
     def attempt() -> OpenStream:
         pyaudio = _initialise()
         try:
-            index, info = _choose(_devices(pyaudio), direction, name)
+            index, info = _find(pyaudio, direction, name)
             stream, actual_rate, channels = _open(pyaudio, direction, index, info, rate, make_callback)
         except BaseException:
             pyaudio.terminate()
@@ -210,48 +186,30 @@ def _devices(pyaudio: Any) -> list[tuple[int, DeviceInfo]]:
     found = []
     for index in range(pyaudio.get_device_count()):
         info = pyaudio.get_device_info_by_index(index)
+        name = str(info["name"])
+        card = card_number(name)
         device = DeviceInfo(
-            str(info["name"]),
+            stable_name(name),
             int(info["maxInputChannels"]),
             int(info["maxOutputChannels"]),
             int(info["defaultSampleRate"]),
             index == defaults[0],
             index == defaults[1],
+            card,
+            None if card is None else usb_path(card),
         )
         found.append((index, device))
     return found
 
 
-def _choose(devices: list[tuple[int, DeviceInfo]], direction: Direction, name: str | None) -> tuple[int, DeviceInfo]:
-    """The device called ``name``, else the only one whose name contains it, else an error that lists what there is."""
-    what = direction.value
-    usable = [(index, info) for index, info in devices if info.channels(direction)]
-    if not usable:
+def _find(pyaudio: Any, direction: Direction, name: str | None) -> tuple[int, DeviceInfo]:
+    if name is not None and name.startswith(USB_PREFIX):
+        _refuse_stale_list()  # its numbers of cards may no longer be those of the ports
+    try:
+        return choose(_devices(pyaudio), direction, name)
+    except DeviceAbsent:
         _refuse_stale_list()
-        raise DeviceError(
-            f"{what}: none found; plug one in, or name one in {direction.key} (`assistant devices` lists them)"
-        )
-    if name is None:
-        for index, info in usable:
-            if info.default_input if direction is Direction.INPUT else info.default_output:
-                return index, info
-        raise DeviceError(f"{what}: the system has no default; name one in {direction.key}: {_names(usable)}")
-    for index, info in usable:
-        if info.name == name:
-            return index, info
-    similar = [(index, info) for index, info in usable if name.lower() in info.name.lower()]
-    if len(similar) == 1:
-        return similar[0]
-    if similar:
-        raise DeviceError(
-            f"{what} {name!r}: fits several; write more of the name in {direction.key}: {_names(similar)}"
-        )
-    _refuse_stale_list()
-    raise DeviceError(f"{what} {name!r}: not found; {direction.key} can be: {_names(usable)}")
-
-
-def _names(devices: list[tuple[int, DeviceInfo]]) -> str:
-    return ", ".join(repr(info.name) for _, info in devices)
+        raise
 
 
 class _StaleList(Exception):
@@ -307,7 +265,9 @@ def _open(
             reason = reason or _reason(error)
         else:
             return stream, actual_rate, channels
-    raise DeviceError(f"{direction.value} {info.name!r}: cannot be opened: {reason}; is another program using it?")
+    held = who_holds(direction, f"{USB_PREFIX}{info.usb}" if info.usb else info.name) if info.card is not None else None
+    why = held or f"cannot be opened: {reason}; is another program using it?"
+    raise DeviceError(f"{direction.value} {info.name!r}: {why}")
 
 
 def _reason(error: Exception) -> str:

@@ -14,15 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from assistant.adapters.portaudio import (
-    Callback,
-    DeviceInfo,
-    Direction,
-    OpenStream,
-    SoundSystemFrozen,
-    list_devices,
-    open_stream,
-)
+from assistant.adapters.device_choice import DeviceInfo, Direction
+from assistant.adapters.portaudio import Callback, OpenStream, SoundSystemFrozen, list_devices, open_stream
 from assistant.audio.ports import EndSink, FrameSink, PcmSource
 from assistant.audio.resample import StreamResampler, mix_to_mono, spread_from_mono
 from assistant.errors import DeviceError
@@ -46,7 +39,7 @@ log = logging.getLogger(__name__)
 class PyAudioMicrophone:
     """A :class:`~assistant.audio.ports.Microphone` on a PortAudio device.
 
-    device: its name, or a part of it in any case that fits no other; None is the system's default.
+    device: its name, a part of it in any case that fits no other, or ``usb:PORT``; None is the system's default.
     """
 
     def __init__(self, device: str | None) -> None:

@@ -139,14 +139,16 @@ class AudioInput(Block):
     """The microphone."""
 
     device: DeviceName | None = Field(
-        default=None, description="Name, wav:PATH or wav:- (stdin); null = system default"
+        default=None, description="Name, usb:PORT, wav:PATH or wav:- (stdin); null = system default"
     )
 
 
 class AudioOutput(Block):
     """The speaker."""
 
-    device: DeviceName | None = Field(default=None, description="Name, wav:PATH or none; null = system default")
+    device: DeviceName | None = Field(
+        default=None, description="Name, usb:PORT, wav:PATH or none; null = system default"
+    )
     volume: int = Field(default=80, ge=0, le=100, description="Loudness of everything we play, in percent")
 
 

@@ -48,6 +48,8 @@ def _device(value: Any, info: ValidationInfo) -> Any:
         return value
     if not value.strip():
         raise problem("expected the name of a device; null means the system's default")
+    if value.startswith("usb:") and not re.fullmatch(r"usb:\d+-\d+(\.\d+)*", value):
+        raise problem("expected usb: and a port such as usb:1-1.4; `assistant devices` lists them")
     if value.startswith(WAV_PREFIX):
         return f"{WAV_PREFIX}{_located(value.removeprefix(WAV_PREFIX), info)}"
     return value

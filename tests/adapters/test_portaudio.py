@@ -217,6 +217,39 @@ def test_a_device_that_appears_while_another_is_open_is_found_after_both_were_op
     speaker.stop()
 
 
+def test_a_port_is_looked_up_on_a_list_that_is_no_older_than_the_hardware(
+    library: ScriptedPortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = {1: "1-1.4"}
+    monkeypatch.setattr(portaudio, "usb_path", ports.get)
+    library.hardware = [("Stick: USB Audio (hw:1,0)", 1, 1)]
+    microphone, speaker = PyAudioMicrophone("usb:1-1.4"), PyAudioSpeaker("usb:1-1.4")
+    ends: list[DeviceError | None] = []
+    microphone.start(ignore, ends.append)
+    assert microphone.description == "Stick: USB Audio"
+
+    # Another stick takes the number of the first: on the old list the port would lead to the wrong device.
+    library.hardware = [("Stick: USB Audio (hw:2,0)", 1, 1), ("Other: USB Audio (hw:1,0)", 1, 1)]
+    ports.clear()
+    ports.update({1: "1-1.2", 2: "1-1.4"})
+    with pytest.raises(DeviceError, match="the sound hardware has changed"):
+        speaker.start(silence, ignore)
+    assert len(ends) == 1
+    microphone.start(ignore, ignore)
+    speaker.start(silence, ignore)
+    assert speaker.description == microphone.description == "Stick: USB Audio"
+    microphone.stop()
+    speaker.stop()
+
+
+def test_a_device_that_is_held_says_by_whom(library: ScriptedPortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.hardware = [("Stick: USB Audio (hw:1,0)", 1, 1)]
+    library.takes = lambda rate, channels: False
+    monkeypatch.setattr(portaudio, "who_holds", lambda direction, wanted: f"firefox holds {wanted}")
+    with pytest.raises(DeviceError, match="microphone 'Stick: USB Audio': firefox holds Stick: USB Audio"):
+        PyAudioMicrophone(None).start(ignore, ignore)
+
+
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     with pytest.raises(DeviceError, match="apt install libportaudio2") as caught:
