@@ -7,14 +7,14 @@ the sentences differ::
     "{count} minutes" = "{count} Minuten"
 
 What stands in a hole is looked up in turn ("5 minutes" -> "5 Minuten"), and stays as it is when nothing fits. The entry
-that leaves least of the text as it is wins, and of equals the one with the most words of its own. Text without a
-fitting entry is looked up sentence by sentence.
+that leaves least of the text as it is wins, and of equals the one with the most words of its own. Text is looked up
+sentence by sentence where that leaves less of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 _HOLE = re.compile(r"\{(\w+)\}")
@@ -34,13 +34,12 @@ class Catalogue:
 
     def translate(self, text: str) -> str:
         """The text in the other language, as far as the catalogue has it."""
-        whole = self._found(text, _MAX_DEPTH)
-        return whole[0] if whole is not None else " ".join(self._sentences(text))
-
-    def _sentences(self, text: str) -> Iterator[str]:
-        for sentence in _SENTENCE_END.split(text.strip()):
-            found = self._found(sentence, _MAX_DEPTH)
-            yield found[0] if found is not None else sentence
+        whole = self._part(text, _MAX_DEPTH)
+        sentences = [self._part(sentence, _MAX_DEPTH) for sentence in _SENTENCE_END.split(text.strip())]
+        # A hole for one word fits several sentences just as well, and leaves them as they are.
+        if whole[1] < sum(left for _, left in sentences):
+            return whole[0]
+        return " ".join(sentence for sentence, _ in sentences)
 
     def _found(self, text: str, depth: int) -> tuple[str, int] | None:
         """The translation, and how many letters of the text it leaves as they are; None when no entry fits."""

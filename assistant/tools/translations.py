@@ -11,6 +11,9 @@ Hearth's own, in ``assistant/languages/de/NAME.toml``::
     reply = "Der Timer läuft."
     lists.unit = { minutes = "minute[n]" }
 
+    [lists.day]                           # for all tools of the plugin that have such a list
+    today = "heute"
+
     [says]                                # what the tools say, with holes
     "There is no timer." = "Es läuft kein Timer."
 
@@ -63,7 +66,7 @@ class Translations:
         if not file:
             return tool
         try:
-            options = _options(tool, _table(file, tool.name))
+            options = _options(tool, _table(file, tool.name), _table(file, "lists"))
             check_offline(options, tool.schema.parameters, f"{tool.plugin} in {self._language!r}: {tool.name}")
         except (PluginLoadError, TypeError) as error:
             _log.warning("%s", error)
@@ -94,13 +97,13 @@ def _table(file: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table
 
 
-def _options(tool: Tool, table: Mapping[str, Any]) -> ToolOptions:
+def _options(tool: Tool, table: Mapping[str, Any], common: Mapping[str, Any]) -> ToolOptions:
     """The options of a tool with what a file says instead. Raises TypeError for what is not of the right kind."""
     if unknown := sorted(table.keys() - _TOOL_KEYS):
         raise TypeError(f"plugin {tool.plugin}: [{tool.name}] has no {unknown[0]}; it may have {sorted(_TOOL_KEYS)}")
     old = tool.options
     lists = dict(old.lists)
-    for slot, forms in _table(table, "lists").items():
+    for slot, forms in {**{slot: common[slot] for slot in lists if slot in common}, **_table(table, "lists")}.items():
         before = lists.get(slot, {})
         lists[slot] = before if isinstance(before, str) else {**before, **forms}
     sentences = table.get("sentences", old.sentences)

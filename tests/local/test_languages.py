@@ -63,7 +63,7 @@ def test_the_files_of_a_language_name_tools_that_there_are(
     assert "language" not in caplog.text
     assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []
     assert read_tools(specs, language(code)).problems == ()
-    known = registry.tools.keys() | CONSENT_TOOLS.keys() | {"says", "topic"}
+    known = registry.tools.keys() | CONSENT_TOOLS.keys() | {"lists", "says", "topic"}
     for path in sorted((LANGUAGES / code).glob("*.toml")):
         if path.name != "brain.toml":
             assert tomllib.loads(path.read_text(encoding="utf-8")).keys() <= known, path.name
@@ -92,6 +92,20 @@ def test_a_language_that_nobody_translated_is_english() -> None:
         ("Timer für anderthalb Stunden", "set_timer", {"amount": 90, "unit": "minutes"}),
         ("Timer zwei Stunden und zehn Minuten", "set_timer", {"amount": 130, "unit": "minutes"}),
         ("starte einen Nudel-Timer für 8 Minuten", "set_timer", {"amount": 8, "unit": "minutes", "name": "pasta"}),
+        ("Wecke mich um 7:30 Uhr", "set_alarm", {"time": "7:30 next"}),
+        ("weck mich morgen um viertel vor acht", "set_alarm", {"day": "tomorrow", "time": "7:45 next"}),
+        ("stell den Wecker werktags auf sechs Uhr", "set_alarm", {"repeat": "weekdays", "time": "6:00 next"}),
+        ("stell den Wecker auf zehn Uhr abends", "set_alarm", {"part": "evening", "time": "10:00 next"}),
+        ("lösche den Wecker um 13 Uhr", "cancel_alarm", {"time": "13:00"}),
+        (
+            "erinnere mich in 10 Minuten an den Müll",
+            "set_reminder",
+            {"amount": 10, "unit": "minutes", "text": "den Müll"},
+        ),
+        ("erinnere mich jeden Montag um sechs", "set_reminder", {"repeat": "mon", "time": "6:00 next"}),
+        ("noch fünf Minuten", "snooze", {"minutes": 5}),
+        ("was läuft gerade", "running_tasks", {}),
+        ("brich die Aufgabe ab", "cancel_task", {}),
         ("Wie spät ist es?", "current_time", {}),
         ("Setz Hafermilch auf die Einkaufsliste", "add_to_list", {"item": "Hafermilch", "list": "shopping"}),
         ("was steht auf meiner Einkaufsliste", "read_list", {"list": "shopping"}),
@@ -140,6 +154,37 @@ def test_a_german_dialogue(german: Brain) -> None:
         ("set_timer", '{"error": "There is a tea timer already. Cancel it first, or use another name."}', None),
         ("time_left", '{"say": "5 minutes left on the 10 minute timer."}', "Noch 5 Minuten auf dem 10-Minuten-Timer."),
         ("list_timers", '{"say": "There is no timer."}', "Es läuft kein Timer."),
+        (
+            "list_timers",
+            '{"say": "3 minutes left on the tea timer. 2 hours left on the 3 hour timer."}',
+            "Noch 3 Minuten auf dem Tee-Timer. Noch 2 Stunden auf dem 3-Stunden-Timer.",
+        ),
+        ("set_alarm", "Alarm set for 7 o'clock in the morning.", "Der Wecker klingelt um 7 Uhr morgens."),
+        ("set_alarm", "Alarm set tomorrow at 6:45 in the evening.", "Der Wecker klingelt morgen um 6 Uhr 45 abends."),
+        ("set_alarm", "Alarm set on weekdays at noon.", "Der Wecker klingelt werktags um zwölf Uhr mittags."),
+        (
+            "set_alarm",
+            "Alarm set on Mondays, Tuesdays and Fridays at midnight.",
+            "Der Wecker klingelt jeden Montag, Dienstag und Freitag um Mitternacht.",
+        ),
+        ("set_alarm", "Alarm set on March 3 at noon.", "Der Wecker klingelt am 3. März um zwölf Uhr mittags."),
+        (
+            "set_reminder",
+            "I will remind you on Monday at 6 o'clock at night to get Öl.",
+            "Ich erinnere dich am Montag um 6 Uhr nachts: get Öl.",
+        ),
+        ("set_reminder", "I will remind you in 10 minutes to x.", "Ich erinnere dich in 10 Minuten: x."),
+        (
+            "list_alarms",
+            "Alarm for 7 o'clock in the morning. Alarm tomorrow at noon.",
+            "Wecker um 7 Uhr morgens. Wecker morgen um zwölf Uhr mittags.",
+        ),
+        (
+            "cancel_alarm",
+            '{"error": "There are 2: alarm for noon and alarm for midnight. Which one?"}',
+            "Es gibt 2: Wecker um zwölf Uhr mittags und Wecker um Mitternacht. Welche meinst du?",
+        ),
+        ("cancel_task", "I have cancelled the backup.", "Abgebrochen: the backup."),
         ("read_list", '{"say": "On your shopping list: milk and tea."}', "Auf deiner Einkaufsliste: milk and tea."),
         ("current_time", '{"say": "It is half past nine."}', "Es ist neun Uhr dreißig."),
         ("current_time", '{"say": "It is sixteen minutes past six."}', "Es ist sechzehn Minuten nach sechs."),
@@ -166,8 +211,8 @@ def boil(count: int) -> None:
 '''
 
 
-def of_author(folder: Path, text: str) -> ToolRegistry:
-    (folder / "kitchen.py").write_text(PLUGIN, encoding="utf-8")
+def of_author(folder: Path, text: str, plugin: str = PLUGIN) -> ToolRegistry:
+    (folder / "kitchen.py").write_text(plugin, encoding="utf-8")
     (folder / "kitchen.de.toml").write_text(text, encoding="utf-8")
     registry = ToolRegistry(folder / "state", language="de-CH")
     registry.load([folder], installed=False)
@@ -189,6 +234,20 @@ def test_a_plugin_brings_its_own_translation(tmp_path: Path) -> None:
         "topic": "Küche",
     }
     assert "x-offline" not in registry.specs(offline=False)[0]
+
+
+def test_lists_for_all_tools_of_a_plugin(tmp_path: Path) -> None:
+    text = """
+        [lists.count]
+        2 = "(zwei|ein paar)"
+        [lists.what]
+        3 = "in no sentence"
+        [boil]
+        sentences = ["koch {count} eier"]
+    """
+    registry = of_author(tmp_path, text, PLUGIN.replace('"],', '"], lists={"count": {"1": "(a|an)"}},'))
+    (spec,) = [spec for spec in registry.specs(offline=True) if spec["name"] == "boil"]
+    assert spec["x-offline"]["lists"] == {"count": {"1": "(a|an)", "2": "(zwei|ein paar)"}}
 
 
 @pytest.mark.parametrize(
@@ -222,6 +281,7 @@ def test_a_broken_translation_is_one_line_and_stays_english(
         ("One. Two.", "Eins. Two."),
         ("one.", "Eins."),
         ("a, b and c", "a, b und c"),
+        ("a right. b right.", "a rechts. b rechts."),
         ("x is x", "x gleich"),
         ("x is y", "x ist y"),
         ("nothing", "nothing"),
@@ -236,6 +296,7 @@ def test_a_catalogue(text: str, translated: str) -> None:
         "{one} is {one}": "{one} gleich",
         "{one} is {two}": "{one} ist {two}",
         "{what} left": "{what} übrig",
+        "{what} right.": "{what} rechts.",
         "{bad} hole": "{other}",
     }
     assert Catalogue(says).translate(text) == translated
