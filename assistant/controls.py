@@ -129,6 +129,10 @@ class Controls:
         """End whatever is going on, and what rings."""
         self._engine.end_turn()
 
+    def hush(self) -> None:
+        """End what plugins play, and nothing else: "stop" was said, and nothing rings."""
+        self._engine.journal.note("hush", self._now())
+
     def ask(self, text: str) -> None:
         """A request in writing; it is answered aloud."""
         self._engine.dispatch(ev.TextSubmitted(self._now(), _line(text)))

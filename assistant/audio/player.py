@@ -1,4 +1,4 @@
-"""Plays the answer, earcons and alerts on a speaker, and reports what was *heard*.
+"""Plays the answer, earcons, alerts and media on a speaker, and reports what was *heard*.
 
 ::
 
@@ -25,6 +25,7 @@ from typing import Final, TypeAlias
 
 from assistant.audio.ports import Speaker
 from assistant.audio.reference import ReferenceBuffer
+from assistant.core.media import TrackId
 from assistant.core.mixing import Channel
 from assistant.core.playout import ItemFinished, ItemStarted, Mark, Playout
 from assistant.errors import DeviceError
@@ -223,8 +224,42 @@ class Player:
         with self._lock:
             self._playout.stop_effect(f"alert {alert}")
 
+    # --- media: tracks of plugins, under everything else ------------------------------------------------------------
+
+    def open_track(self, track: TrackId) -> bool:
+        """Begin a track. It goes on where it was when a speaker that was lost is back. False if too many play."""
+        with self._lock:
+            return self._playout.media.open(track)
+
+    def feed_track(self, track: TrackId, pcm: bytes) -> bool:
+        """Add audio to a track. False, and nothing is kept, if there is no room for all of it; try again later."""
+        with self._lock:
+            return self._playout.media.append(track, pcm)
+
+    def finish_track(self, track: TrackId) -> None:
+        """No more audio comes; the track is over when its last sample was pulled."""
+        with self._lock:
+            self._playout.media.finish(track)
+
+    def stop_track(self, track: TrackId) -> None:
+        """Silence a track at once. Ignored if it is over."""
+        with self._lock:
+            self._playout.media.stop(track)
+
+    def has_track(self, track: TrackId) -> bool:
+        """Whether it plays, or would if it had something."""
+        with self._lock:
+            return track in self._playout.media
+
+    def attend(self, attentive: bool) -> None:
+        """Make media softer while somebody is listened to or waited for, as they are below an answer or an alert."""
+        with self._lock:
+            self._playout.attentive = attentive
+
+    # --- all of it --------------------------------------------------------------------------------------------------
+
     def set_volume(self, gain: float, channel: Channel | None = None) -> None:
-        """Factor for answers or for alerts, or on top of that for everything that plays: 0.0 to 1.0."""
+        """Factor for one channel, or on top of that for everything that plays: 0.0 to 1.0."""
         with self._lock:
             self._playout.set_volume(gain, channel)
 

@@ -26,6 +26,7 @@ class Channel(Enum):
 
     ANSWERS = "answers"  # what the assistant says, and its earcons
     ALERTS = "alerts"  # what rings
+    MEDIA = "media"  # music and sounds of plugins
 
 
 class Gain:

@@ -1,4 +1,4 @@
-"""What the speaker plays next: one answer, and effects (earcons, alerts) on top of it.
+"""What the speaker plays next: one answer, effects (earcons, alerts) on top of it, and media below it.
 
 Time is the *position*: the number of samples pulled since the beginning, silence included. The answer is a queue of
 items that play one after another::
@@ -9,6 +9,7 @@ items that play one after another::
     [ a a a | b b b ] --> + --> clip to 16 bit --> the device
     [ wake earcon   ] --> +
     [ alert, looped ] --> +
+    [ media         ] --> +      softer while there is anything above it
 
 An item begins with its first sample, and is over once it is finished and all of its samples were pulled; the next one
 then follows without a gap. An item that was stopped or is over takes no more audio: late deltas must never be heard.
@@ -26,6 +27,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from assistant.core.media import Media
 from assistant.core.mixing import FADE_MS, Bus, Channel, Clip, Fade, Gain, Samples
 from assistant.types import SPEAKER_RATE, ItemId, ms_to_samples
 
@@ -107,6 +109,9 @@ class Playout:
         self.dropped_samples = 0
         self._limit = ms_to_samples(limit_ms, SPEAKER_RATE)
         self._fade = Fade(fade_ms)
+        self.media = Media(fade_ms=fade_ms)
+        self.attentive = False
+        """Whether somebody is being listened to, or waited for: media are softer then, as below an answer."""
         self._segments: dict[ItemId, _Segment] = {}  # in the order of playing
         self._ended: OrderedDict[ItemId, int] = OrderedDict()  # samples pulled of items that take no more audio
         self._queued = 0
@@ -218,7 +223,7 @@ class Playout:
     @property
     def idle(self) -> bool:
         """Nothing sounds and nothing waits."""
-        return not (self._segments or self._effects or self._fading)
+        return not (self._segments or self._effects or self._fading) and self.media.idle
 
     @property
     def available(self) -> int:
@@ -229,7 +234,7 @@ class Playout:
             if not segment.finished:
                 break
         clips = [*self._effects.values(), *self._fading]
-        return max([answer, *(clip.left for clip in clips if not clip.loop)])
+        return max([answer, self.media.available, *(clip.left for clip in clips if not clip.loop)])
 
     def take_marks(self) -> list[Mark]:
         """What happened to items since the last call, in order."""
@@ -238,6 +243,7 @@ class Playout:
 
     def pull(self, samples: int) -> bytes:
         """The next ``samples`` samples, silence where there is nothing to play."""
+        answered = bool(self._segments)
         answer = np.zeros(samples, np.int16)
         filled = self._pull_answer(answer)
         voice = self._duck.apply(answer.astype(np.float64))
@@ -246,7 +252,8 @@ class Playout:
         self.position += samples
         while self._runs and self._runs[0].end < self.position - _HISTORY:
             self._runs.popleft()
-        mix = self._volume.apply(self._mix(voice))
+        media = self.media.pull(samples, ducked=self.attentive or answered or bool(self._effects))
+        mix = self._volume.apply(self._mix(voice, media))
         return np.clip(np.rint(mix), -32768, 32767).astype("<i2").tobytes()
 
     def _pull_answer(self, out: Samples) -> int:
@@ -325,9 +332,17 @@ class Playout:
         if clip.samples.size:
             self._fading.append(clip)
 
-    def _mix(self, voice: Bus) -> Bus:
+    def _mix(self, voice: Bus, media: Bus | None) -> Bus:
         """All channels together, each at its volume."""
-        buses = {Channel.ANSWERS: voice, Channel.ALERTS: np.zeros_like(voice)}
+        silence = np.zeros_like(voice)
+        buses = {
+            Channel.ANSWERS: voice,
+            Channel.ALERTS: silence.copy(),
+            Channel.MEDIA: silence if media is None else media,
+        }
         self._effects = {name: clip for name, clip in self._effects.items() if clip.add_to(buses[clip.channel])}
         self._fading = [clip for clip in self._fading if clip.add_to(buses[clip.channel])]
-        return self._volumes[Channel.ANSWERS].apply(voice) + self._volumes[Channel.ALERTS].apply(buses[Channel.ALERTS])
+        mix = np.zeros_like(voice)
+        for channel, bus in buses.items():
+            mix += self._volumes[channel].apply(bus)
+        return mix

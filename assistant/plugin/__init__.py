@@ -34,6 +34,7 @@ from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.rules import EVERY_DAY, WEEKDAYS, WEEKEND, Daily, Weekday
 from assistant.plugin.schedule import Schedule
 from assistant.plugin.services import House, Ringer, Threads, WallClock
+from assistant.plugin.sounds import Sound, SoundEnd
 
 __all__ = [
     "EVERY_DAY",
@@ -52,6 +53,8 @@ __all__ = [
     "RingEnd",
     "Ringer",
     "Schedule",
+    "Sound",
+    "SoundEnd",
     "Threads",
     "Tier",
     "ToolError",

@@ -7,7 +7,7 @@ import contextvars
 import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,13 +22,14 @@ from assistant.plugin.long_work import QUICK_S, LongTask, LongTasks, Outcome, Pr
 from assistant.plugin.rings import Ring, RingEnd
 from assistant.plugin.schedule import Schedule
 from assistant.plugin.services import House, Ringer, SilentRinger, SystemClock, Threads, WallClock
+from assistant.plugin.sounds import Sound, SoundFile, Sounds
 from assistant.plugin.tasks import end_tasks, fault
-from assistant.types import AlertId
+from assistant.types import SPEAKER_RATE, AlertId
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HomeEvent: TypeAlias = Literal["wake", "turn", "playback", "mute", "link", "state"]
+HomeEvent: TypeAlias = Literal["wake", "turn", "playback", "mute", "link", "state", "stop"]
 ToolCaller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 RECHECK_S: Final = 30.0
@@ -56,6 +57,7 @@ class Context:
         on_crash: Callable[[str], None] = lambda reason: None,
         call_tool: ToolCaller | None = None,
         house: House | None = None,
+        sounds: Sounds | None = None,
         on_offer: Callable[[Sequence[Callable[..., Any]]], list[str]] = lambda functions: [],
         on_report: Callable[[str | None], None] = lambda problem: None,
         tasks: LongTasks | None = None,
@@ -84,6 +86,7 @@ class Context:
         self._on_report = on_report
         self.house = house
         """The running assistant; None where tools run without it, such as in ``assistant tools call``."""
+        self._sounds = sounds
         self._listeners: dict[HomeEvent, list[Callable[[Mapping[str, Any]], object]]] = {}
         self.entity_lists: dict[str, dict[str, str | Sequence[str]]] = {}
         """For the registry: what :meth:`entities` was given."""
@@ -224,6 +227,7 @@ class Context:
         the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). ``mute``: the
         microphone was closed or opened (``muted``). ``link``: the one to the brain is ``down``, ``connecting`` or
         ``ready`` (``state``, ``persona``). ``state``: what the assistant is about, such as ``idle`` (``state``).
+        ``stop``: the user wants quiet, so whatever the plugin plays elsewhere should end.
         Nothing that was said is told. The callback must return at once: ``spawn`` what takes time. If it raises, the
         status shows it.
         """
@@ -286,6 +290,38 @@ class Context:
         self._rings[ring.alert] = ring
         self._ringer.start(ring.alert, title, ring._begun.set, partial(ring._end, RingEnd.DISMISSED))
         return ring
+
+    async def play(self, source: str | Path | AsyncIterator[bytes], *, rate: int = SPEAKER_RATE) -> Sound:
+        """Play a sound under the conversation, until its end, :meth:`Sound.stop`, or the user's "stop".
+
+        source: a sound file (WAV, FLAC, OGG, MP3 ...), or a stream of int16 little endian mono in chunks of any size.
+            A stream is asked for more once less than two seconds wait to be played; where it stalls, it is silent.
+        rate: samples per second of a stream; a file has its own.
+
+        It is 15 dB softer while the assistant listens, thinks, speaks or rings, and goes on meanwhile.
+        Returns when it has begun. Raises ToolError if the file cannot be read, if four sounds play already, or where
+        there is no speaker, as in ``assistant tools call``.
+        """
+        if self._sounds is None:
+            raise ToolError("nothing can be played here: the assistant is not running")
+        if isinstance(source, str | Path):
+            file = await self.in_thread(partial(self._sounds.open_file, str(source)))
+            try:
+                sound = Sound(self._pieces(file), self._sounds, file.rate)
+            except ToolError:
+                file.close()
+                raise
+        else:
+            sound = Sound(source, self._sounds, rate)
+        sound.begin(self.spawn, self.logger)
+        return sound
+
+    async def _pieces(self, file: SoundFile) -> AsyncIterator[bytes]:
+        try:
+            while piece := await self.in_thread(file.read):
+                yield piece
+        finally:
+            file.close()
 
     def announce(self, text: str) -> None:
         """Say a sentence to the room, as soon as nobody talks and nothing rings.

@@ -70,6 +70,11 @@ class House(Protocol):
         """End whatever is going on, and what rings."""
         ...
 
+    def hush(self) -> None:
+        """The user has said "stop", and nothing rings: sounds of plugins end, and those that asked for ``stop`` are
+        told. The turn goes on."""
+        ...
+
     def ask(self, text: str) -> None:
         """A request in writing; it is answered aloud."""
         ...

@@ -138,6 +138,75 @@ class RecordingRinger:
             sound.on_dismissed()
 
 
+class RecordingSounds:
+    """Takes sounds as a speaker would, at the pace of the test's clock, and remembers what was played."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.tracks: list[RecordedTrack] = []
+        """All that were begun, oldest first."""
+        self.files: dict[str, RecordedFile] = {}
+        """What stands in for sound files, by path; any other file does not exist."""
+        self._clock = clock
+
+    @property
+    def playing(self) -> list[RecordedTrack]:
+        """What plays now, oldest first."""
+        return [track for track in self.tracks if not track.over]
+
+    def open(self, rate: int, on_dismissed: Callable[[], None]) -> RecordedTrack:
+        track = RecordedTrack(rate, self._clock, on_dismissed)
+        self.tracks.append(track)
+        return track
+
+    def open_file(self, path: str) -> RecordedFile:
+        if (file := self.files.get(path)) is None:
+            raise ToolError(f"{path}: cannot be read as sound")
+        return file
+
+    def dismiss(self) -> None:
+        """The user says "stop": everything that plays ends."""
+        for track in self.playing:
+            track.stop()
+            track.on_dismissed()
+
+
+class RecordedTrack:
+    """A sound as far as it was played."""
+
+    def __init__(self, rate: int, clock: FakeClock, on_dismissed: Callable[[], None]) -> None:
+        self.rate = rate
+        self.pcm = bytearray()
+        self.over = False
+        self.on_dismissed = on_dismissed
+        self._clock = clock
+
+    async def put(self, pcm: bytes) -> None:
+        self.pcm += pcm
+        await self._clock.sleep(len(pcm) / 2 / self.rate)
+
+    async def drain(self) -> None:
+        self.over = True
+
+    def stop(self) -> None:
+        self.over = True
+
+
+class RecordedFile:
+    """A sound file in memory: int16 mono."""
+
+    def __init__(self, pcm: bytes, rate: int = 24_000) -> None:
+        self.rate = rate
+        self.closed = False
+        self._pcm = pcm
+
+    def read(self) -> bytes:
+        piece, self._pcm = self._pcm[: self.rate], self._pcm[self.rate :]
+        return piece
+
+    def close(self) -> None:
+        self.closed = True
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What came of a sentence: the spoken answer, and the tool that was called, if any."""
@@ -182,6 +251,8 @@ class PluginHarness:
         self.clock = FakeClock(now)
         self.ringer = RecordingRinger()
         self.registry = ToolRegistry(folder, clock=self.clock, ringer=self.ringer, threads=InlineThreads())
+        self.sounds = RecordingSounds(self.clock)
+        self.registry.sounds = self.sounds
         self.registry.load_candidates([candidate], settings={self._name: settings} if settings is not None else {})
         self.runner = ToolRunner(self.registry, consent=Consent(lambda: pin))
         self._turn = 0

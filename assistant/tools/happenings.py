@@ -28,6 +28,8 @@ def happening(entry: Mapping[str, Any]) -> tuple[HomeEvent, dict[str, Any]] | No
             return "mute", {"muted": muted}
         case {"kind": "note", "name": "link", "state": state, "persona": persona}:
             return "link", {"state": state, "persona": persona}
+        case {"kind": "event", "name": "stop_requested"} | {"kind": "note", "name": "hush"}:
+            return "stop", {}
         case {"kind": "state", "name": state}:
             return "state", {"state": state}
     return None

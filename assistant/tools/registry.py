@@ -37,6 +37,7 @@ from assistant.plugin.context import HomeEvent, ToolCaller
 from assistant.plugin.decorator import strictest, tool_options
 from assistant.plugin.long_work import LongTasks
 from assistant.plugin.services import House, SystemClock
+from assistant.plugin.sounds import Sounds
 from assistant.tools import loading
 from assistant.tools.breaker import Breaker
 from assistant.tools.consent import CONSENT_TOOLS, ENTER_PIN
@@ -97,6 +98,8 @@ class ToolRegistry:
         """How plugins call tools; set by the runner, before ``start``."""
         self.house: House | None = None
         """The running assistant, for plugins; set before ``start`` where there is one."""
+        self.sounds: Sounds | None = None
+        """Plays sounds of plugins; set before ``start`` where there is a speaker."""
         self.long_tasks = LongTasks()
         """Work of plugins that goes on longer than a turn."""
         self.unknown: tuple[str, ...] = ()
@@ -405,6 +408,7 @@ class ToolRegistry:
             config=entry.config,
             clock=self._clock,
             ringer=self._ringer,
+            sounds=self.sounds,
             on_crash=entry.crashed,
             call_tool=self.call_tool,
             house=self.house,

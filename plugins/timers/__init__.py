@@ -155,9 +155,12 @@ class Timers(Alarms, Plugin):
 
     @tool(sentences=["stop", "stop ringing", "stop the (alarm|ringing)"])
     def stop_ringing(self) -> dict[str, object]:
-        """Silence the timers, alarms and reminders that are ringing now. Those that are still to come stay."""
+        """Silence the timers, alarms and reminders that are ringing now, or else the music and sounds that play.
+        Timers that are still to come stay."""
         count = max(self._store.clear(ringing_only=True), self.bell.stop())
         self._wake()
+        if not count and self.context.house is not None:
+            self._loop.call_soon_threadsafe(self.context.house.hush)
         return {"say": "Okay.", "stopped": count}
 
     def _wake(self) -> None:

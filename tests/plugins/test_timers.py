@@ -341,3 +341,26 @@ class Model:
         assert rung == {name for name, due in self.due.items() if due <= self.now + 1e-6}
         for name in rung:
             del self.due[name]
+
+
+def test_stop_means_what_plays_when_nothing_rings(tmp_path: Path) -> None:
+    class Quiet:
+        hushed = 0
+
+        def hush(self) -> None:
+            self.hushed += 1
+
+    async def main() -> None:
+        house = Quiet()
+        home = PluginHarness(FILE, tmp_path)
+        home.registry.house = house  # type: ignore[assignment]
+        async with home:
+            await home.call("set_timer", amount=1, unit="seconds", name="rice")
+            await home.advance(1)
+            assert (await home.say("stop")).answer == "Okay."
+            assert house.hushed == 0, "the timer rang, and the music goes on"
+            assert (await home.say("stop")).answer == "Okay."
+            await asyncio.sleep(0.01)
+            assert house.hushed == 1
+
+    asyncio.run(main())
