@@ -112,8 +112,8 @@ class Understanding:
         return None
 
     def bare(self, text: str) -> str:
-        """The text without punctuation and the wake phrase."""
-        return next(iter(self._forms(text)), "")
+        """The text without punctuation, the wake phrase and politeness."""
+        return self._polite(next(iter(self._forms(text)), ""))
 
     def answer(self, text: str) -> Answer | None:
         """A yes or a no, if it is one."""
