@@ -71,11 +71,12 @@ async def explode() -> str:
     """Explode."""
     return "boom"
 '''
-CONFIG = """\
+BUNDLED = sorted(file.stem for file in (Path(__file__).parents[1] / "plugins").iterdir() if file.stem[0] != "_")
+CONFIG = f"""\
 state_dir: state
 tools:
   folders: [mine]
-  disabled: [clock, timers, lists, notes, system, weather]
+  disabled: [{", ".join(name for name in BUNDLED if "." not in name)}]
   lend: [set_fan, "unl*", explode]
 """
 
