@@ -18,6 +18,7 @@ from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.audio import echo_report
 from assistant.audio.analysis import Analyzer
 from assistant.audio.echo import EchoPath
+from assistant.audio.echo_report import EchoReport
 from assistant.audio.hearing import Hearing
 from assistant.audio.ports import EchoCanceller, Microphone, Speaker, WakeWordDetector
 from assistant.audio.reference import ReferenceBuffer
@@ -102,10 +103,16 @@ def barge_in(config: Config) -> BargeIn:
     """What may interrupt an answer. ``auto`` is half-duplex until the echo test was passed on these devices."""
     if config.barge_in.mode != "auto":
         return BargeIn(config.barge_in.mode)
+    report = _echo_report(config)
+    passed = report is not None and report.passed
+    return BargeIn.SPEECH if passed and config.echo.canceller != "off" else BargeIn.WAKE_WORD
+
+
+def _echo_report(config: Config) -> EchoReport | None:
+    """What the echo test has found, if it holds for these devices at this volume."""
     audio, report = config.audio, echo_report.load(config.state_folder)
     covered = report is not None and report.covers(audio.input.device, audio.output.device, audio.output.volume)
-    passed = covered and report is not None and report.passed
-    return BargeIn.SPEECH if passed and config.echo.canceller != "off" else BargeIn.WAKE_WORD
+    return report if covered else None
 
 
 def endpointing_settings(config: Config) -> EndpointingSettings:
@@ -352,7 +359,10 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
         return WebRtcVad(config.vad.aggressiveness)
 
     canceller = echo_canceller(config) if reference is not None else None
-    echo = EchoPath(canceller, reference, (vad(), vad())) if canceller is not None and reference is not None else None
+    echo = None
+    if canceller is not None and reference is not None:
+        report = _echo_report(config)
+        echo = EchoPath(canceller, reference, (vad(), vad()), report.leak_db if report else None)
     recording = (config.audio.input.device or "").startswith(WAV_PREFIX)  # it may hold silence, and keeps its own time
     return Analyzer(wake_words(config), vad(), echo, None if recording else CaptureHealth())
 

@@ -29,6 +29,7 @@ class EchoReport:
     suspicions, interruptions: how often the assistant's own speech was suspected, and taken, to be a person.
     speech_s: seconds of its own speech in which those were counted.
     passed: speech may interrupt an answer.
+    leak_db: what AEC3 usually leaves of playback, relative to it, so that nobody has to learn it again; None: unknown.
     """
 
     microphone: str | None
@@ -41,6 +42,7 @@ class EchoReport:
     interruptions: int
     speech_s: float
     passed: bool
+    leak_db: float | None = None
 
     def covers(self, microphone: str | None, speaker: str | None, volume: int) -> bool:
         """Whether what was found holds for these devices, at this volume: not if it is louder than in the test."""

@@ -132,6 +132,7 @@ class EchoTest:
             interruptions=talk.interruptions,
             speech_s=SPEECH_S,
             passed=not (deaf or far or talk.interruptions or talk.suspicions > MAX_SUSPICIONS or not talk.frames),
+            leak_db=round(self._path.leak_db, 1),
         )
 
     # --- phases -----------------------------------------------------------------------------------------------------

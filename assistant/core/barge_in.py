@@ -43,6 +43,8 @@ DECAY_DB: Final = 1.2
 
 FLOOR_RISE_DB: Final = 0.05  # per frame: 2.5 dB a second
 NO_LEAK_DB: Final = -60.0  # over the reference
+EARLY_LEAK_DB: Final = -25.0
+"""In the first seconds AEC3 leaves more than it ever will again: at least so much, whatever is known about the room."""
 LEAK_RISE: Final = 0.3  # of the way, for each frame that is louder than the leak while it is learned
 LEAK_FALL_DB: Final = 0.01  # per frame of playback: 0.5 dB a second
 FALSE_ALARM: Final = 0.5  # of the way to its loudest frame, for a suspicion that came to nothing
@@ -126,7 +128,8 @@ class BargeInDetector:
         if self._learning and not all_known and like_speech and self._played > CONVERGING_FRAMES:
             self._leak += LEAK_RISE * max(0.0, left - self._leak)
         leak_known = all_known or (not self._learning and self._played > CONVERGING_FRAMES)
-        unexplained = like_speech and left > self._leak + self._settings.over_leak_db and bands > 0
+        leak = self._leak if all_known else max(self._leak, EARLY_LEAK_DB)
+        unexplained = like_speech and left > leak + self._settings.over_leak_db and bands > 0
         talker = words_voiced and bands >= TALKER_BANDS
         counts = (leak_known and unexplained) or (all_known and talker)
         self._weigh(counts, left)

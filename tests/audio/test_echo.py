@@ -105,10 +105,12 @@ class NoWakeWords:
 class Scene:
     """The assistant reads an endless answer, and ducks when it suspects somebody."""
 
-    def __init__(self, room: RoomSettings, *, over_talker_db: float = 10.0, ducks: bool = True) -> None:
+    def __init__(
+        self, room: RoomSettings, *, over_talker_db: float = 10.0, ducks: bool = True, leak: float | None = None
+    ) -> None:
         self.room = SimulatedRoom(replace(room, echo_dbfs=TALKER_DBFS + over_talker_db), 1)
         self.reference = ReferenceBuffer()
-        echo = EchoPath(WebRtcEchoCanceller(), self.reference, (WebRtcVad(2), WebRtcVad(2)))
+        echo = EchoPath(WebRtcEchoCanceller(), self.reference, (WebRtcVad(2), WebRtcVad(2)), leak)
         self.analyzer = Analyzer(NoWakeWords(), WebRtcVad(2), echo)
         self.playout = Playout()
         self.ducks = ducks
@@ -143,6 +145,14 @@ def suspected(heard: Iterator[Heard]) -> int:
 @pytest.mark.parametrize("room", [DESK, KITCHEN], ids=lambda room: room.name)
 def test_it_does_not_suspect_itself(room: RoomSettings) -> None:
     assert suspected(Scene(room).run(20)) == 0
+
+
+@pytest.mark.parametrize("leak", [None, -60.0], ids=["not known", "known"])
+def test_a_leak_that_is_known_lets_people_in_from_the_second_second_on(leak: float | None) -> None:
+    scene = Scene(DESK, over_talker_db=0.0, leak=leak)
+    assert suspected(scene.run(2)) == 0
+    scene.room.say(speech.say("stop please", voice="en-us+f3", level_dbfs=TALKER_DBFS))
+    assert (suspected(scene.run(1.5)) > 0) == (leak is not None)
 
 
 @pytest.mark.parametrize(("room", "over_talker_db"), [(DESK, 10), (KITCHEN, 0)], ids=["desk", "kitchen"])

@@ -118,6 +118,7 @@ def test_a_good_room_passes() -> None:
     assert report.passed
     assert (report.interruptions, report.suspicions) == (0, 0)
     assert report.removed_db > 25
+    assert report.leak_db is not None and -60.0 <= report.leak_db < -20.0
     assert (report.microphone, report.speaker, report.volume) == ("mic", None, 70)
     assert report.delay_ms == pytest.approx(100 - LATENCY * 1000 + 20, abs=3)  # the reference leads by 20 ms
     louder = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), volume=100)
