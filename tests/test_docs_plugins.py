@@ -55,7 +55,19 @@ def test_every_plugin_of_the_guide_loads(folder: Path, tmp_path: Path) -> None:
     registry.load([folder], bundled=False, installed=False, settings=settings)
     assert [(info.name, info.status, info.reason) for info in registry.plugins] == [
         (name, PluginStatus.ENABLED, "")
-        for name in ("backup", "bins", "blinds", "bridge", "dice", "door", "egg", "fridge", "kettle", "lamps")
+        for name in (
+            "backup",
+            "bins",
+            "blinds",
+            "bridge",
+            "dice",
+            "door",
+            "egg",
+            "fog_horn",
+            "fridge",
+            "kettle",
+            "lamps",
+        )
     ]
     assert registry.unknown == ()
     assert {spec["name"] for spec in registry.specs(offline=True) if "x-offline" not in spec} == {"lamp_on"}
@@ -114,7 +126,7 @@ def test_the_tests_of_the_guide_pass(folder: Path, tmp_path: Path) -> None:
             if name.startswith("test_"):
                 function(tmp_path / name)
                 ran.append(name)
-    assert sorted(ran) == ["test_an_egg", "test_what_people_say"]
+    assert sorted(ran) == ["test_an_egg", "test_it_blows_until_told_otherwise", "test_what_people_say"]
 
 
 def test_the_entry_point_of_the_guide_is_the_one_that_is_read() -> None:

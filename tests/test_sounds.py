@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from assistant import wiring
+from assistant.assembly import Assistant
 from assistant.audio.player import Player
-from assistant.core.events import StopRequested
+from assistant.config import load
+from assistant.core.events import StopRequested, TextSubmitted
 from assistant.core.media import LIMIT_TRACKS
 from assistant.core.policy import State
 from assistant.errors import ToolError
@@ -242,3 +245,47 @@ def test_it_goes_on_after_the_speaker_was_away(tmp_path: Path) -> None:
         assert sum(1 for sample in place.pulled() if sample == 8000) == 3 * SECOND
 
     at_place(tmp_path, scene)
+
+
+SEA = """
+from assistant.plugin import Plugin, tool
+
+
+class Sea(Plugin):
+    @tool(sentences=["let me hear the sea"])
+    async def hear_sea(self) -> str:
+        \"""Play the sound of the sea.\"""
+        self.sound = await self.context.play(self._waves())
+        return "Here it is."
+
+    @tool(sentences=["how was the sea"])
+    def how_it_was(self) -> str:
+        \"""Tell what became of the sound.\"""
+        return str(self.sound.ended)
+
+    async def _waves(self):
+        while True:
+            yield b"\\x01\\x02" * 2400
+"""
+
+
+@pytest.mark.daemon
+def test_a_bare_stop_said_to_the_offline_brain_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "sea.py").write_text(SEA)
+    (tmp_path / "config.yaml").write_text(
+        "provider: local\nstate_dir: state\ntools: {folders: [plugins]}\n"
+        "audio: {output: {device: none}}\nfollow_up: {mode: never}\n"
+    )
+
+    async def main() -> None:
+        loop, journal, answers = asyncio.get_running_loop(), Journal(), list[str]()
+        journal.subscribe(lambda entry: answers.append(entry["delta"]) if entry["name"] == "answer_text" else None)
+        assistant = Assistant(load(tmp_path / "config.yaml"), journal, wiring.speaker("none", loop))
+        async with assistant.running():
+            for text in ("let me hear the sea", "how was the sea", "stop", "how was the sea"):
+                assistant.engine.dispatch(TextSubmitted(loop.time(), text))
+                await assistant.engine.idle.wait()
+        assert "".join(answers) == "Here it is.None.Okay.SoundEnd.DISMISSED."
+
+    asyncio.run(main())
