@@ -1,5 +1,5 @@
-"""The machine itself: its address, disk and temperature; after a yes, whether there is a newer version, shutting it
-down and starting it again.
+"""The machine itself: its address, disk and temperature; after a yes, closing its microphone, whether there is a newer
+version, shutting it down and starting it again.
 
 Settings (``plugins.system`` in config.yaml):
     disk: the folder whose disk is asked about
@@ -76,6 +76,18 @@ class System(Plugin):
         warmest = max(readings)
         hot = " That is too hot." if warmest >= HOT_C else ""
         return {"say": f"I am at {warmest:.0f} degrees.{hot}", "celsius": warmest}
+
+    @tool(
+        sentences=["(mute|close|turn off) (the|your) microphone", "stop listening [to (me|us)]"],
+        tier="confirm",
+        question="Shall I close the microphone? Then I hear nothing until somebody opens it by hand.",
+    )
+    async def mute_microphone(self) -> str:
+        """Close the microphone. The assistant hears nothing until somebody opens it by hand, not by voice."""
+        if self.context.house is None:
+            raise ToolError("There is no microphone here.")
+        await self.context.house.mute(True)
+        return "The microphone is closed. The console opens it again, and so does assistant control unmute."
 
     @tool(
         sentences=["(check|look) for (updates|an update|a new version)", "is there (an update|a new version)"],

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from assistant.plugin import ToolError
+from assistant.plugin.services import House
 from assistant.testing.plugins import PluginHarness
 from assistant.tools.loading import from_file
 from assistant.tools.registry import PluginStatus, ToolRegistry
@@ -85,6 +86,43 @@ def test_a_machine_that_refuses_says_so(tmp_path: Path) -> None:
             await home.agree()
 
     use("system", tmp_path, check, reboot_command=["false"])
+
+
+class Household:
+    """The part of the running assistant that closes the microphone."""
+
+    muted = False
+
+    async def mute(self, muted: bool) -> None:
+        self.muted = muted
+
+
+@pytest.mark.parametrize("sentence", ["mute the microphone", "stop listening"])
+def test_the_microphone_is_closed_after_a_yes_and_a_word_of_how_it_opens(tmp_path: Path, sentence: str) -> None:
+    household = Household()
+
+    async def main() -> None:
+        home = PluginHarness(PLUGINS / "system.py", tmp_path)
+        home.registry.house = cast("House", household)
+        async with home:
+            question = await home.say(sentence)
+            assert (
+                question.answer == "Shall I close the microphone? Then I hear nothing until somebody opens it by hand."
+            )
+            assert not household.muted
+            assert "assistant control unmute" in (await home.say("yes")).answer
+            assert household.muted
+
+    asyncio.run(main())
+
+
+def test_without_a_daemon_there_is_no_microphone_to_close(tmp_path: Path) -> None:
+    async def check(home: PluginHarness) -> None:
+        await home.call("mute_microphone")
+        with pytest.raises(ToolError, match="There is no microphone here"):
+            await home.agree()
+
+    use("system", tmp_path, check)
 
 
 @contextlib.contextmanager
