@@ -2,8 +2,8 @@
 
 usage (in a source checkout): python -m bench.wake_speaking
 
-Here the models hear the assistant's answers without echo cancellation, as where ``echo.canceller`` is off, and over them
-people saying "alexa" (``../shared/speech``) at several ratios of echo to speech. False accepts are counted on the
+Here the models hear the assistant's answers without echo cancellation, as where ``echo.canceller`` is off, and over
+them people saying "alexa" (``../shared/speech``) at several ratios of echo to speech. False accepts are counted on the
 answers alone.
 """
 
