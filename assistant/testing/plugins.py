@@ -295,8 +295,8 @@ class PluginHarness:
     async def say(self, text: str) -> Said:
         """Say a sentence, as the offline brain understands it: it calls the tool, if any, and speaks the answer.
 
-        Each is a turn, so ``say("yes")`` or ``say("five minutes")`` answers the question of the one before. AssertionError
-        if a sentence of the plugin cannot work, or if the tool crashed or took too long.
+        Each is a turn, so ``say("yes")`` or ``say("five minutes")`` answers the question of the one before.
+        AssertionError if a sentence of the plugin cannot work, or if the tool crashed or took too long.
         """
         skills = read_tools(self.registry.specs(offline=True))
         assert not skills.problems, skills.problems
