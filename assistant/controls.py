@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 from assistant import __version__
 from assistant.core import events as ev
+from assistant.core.mixing import Channel
 from assistant.engine import Engine
 from assistant.errors import ToolError
 from assistant.health import Health
+from assistant.plugin.services import VolumeChannel
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.runner import ToolOutcome, ToolRunner
 
@@ -34,7 +36,7 @@ class MuteSwitch(Protocol):
 
 
 class Volume(Protocol):
-    def set_volume(self, gain: float) -> None: ...
+    def set_volume(self, gain: float, channel: Channel | None = None) -> None: ...
 
 
 class Controls:
@@ -65,6 +67,7 @@ class Controls:
         self.health = health
         self._volume = volume
         self._percent = percent
+        self._channels = dict.fromkeys(Channel, 100)
         self._position = position
         self._facts = facts
         self._switch = switch
@@ -85,6 +88,7 @@ class Controls:
             "link": conversation.link.value,
             "muted": self._switch.muted if self._switch else None,
             "volume": self._percent,
+            "volumes": {channel.value: percent for channel, percent in self._channels.items()},
             "troubles": [
                 {"part": trouble.part, "text": trouble.text, "since": round(trouble.since, 1)}
                 for trouble in self.health.troubles
@@ -141,13 +145,16 @@ class Controls:
         """Say a sentence as soon as nobody talks."""
         self._engine.dispatch(ev.AnnouncementRaised(self._now(), _line(text)))
 
-    def set_volume(self, percent: int) -> None:
-        """Of everything the assistant plays, until it ends: 0 to 100."""
+    def set_volume(self, percent: int, channel: VolumeChannel | None = None) -> None:
+        """Of one channel, or on top of that of everything the assistant plays, until it ends: 0 to 100."""
         if not 0 <= percent <= 100:
             raise ControlError(f"the volume is 0 to 100 percent, not {percent}")
-        self._percent = percent
-        self._volume.set_volume(percent / 100)
-        self._engine.journal.note("volume", self._now(), percent=percent)
+        if channel is None:
+            self._percent = percent
+        else:
+            self._channels[Channel(channel)] = percent
+        self._volume.set_volume(percent / 100, None if channel is None else Channel(channel))
+        self._engine.journal.note("volume", self._now(), percent=percent, channel=channel)
 
     @property
     def tools(self) -> list[str]:

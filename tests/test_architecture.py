@@ -49,13 +49,13 @@ DIRECTIONS = {
     "wiring": "records scribe ledger journal phrasebook local tools plugin adapters audio realtime "
     "core config types errors",
     "surroundings": "wiring scribe tools plugin audio config types",
-    "controls": "health engine tools core types errors",
+    "controls": "health engine tools plugin core types errors",
     "control": "controls happenings errors",
     "metrics": "journal core",
     "sounds": "plugin adapters audio core types errors",
     "assembly": "sounds surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
-    "console": "assembly wiring control controls happenings turnlog adapters audio config core types errors",
+    "console": "assembly room journal wiring control controls happenings turnlog adapters audio config core types errors",
     "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly wiring engine "
     "journal adapters audio "
     "core config types errors",

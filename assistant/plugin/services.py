@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from assistant.types import AlertId
 
 T = TypeVar("T")
+
+VolumeChannel: TypeAlias = Literal["answers", "alerts", "media"]
+"""What has a volume of its own: what the assistant says, what rings, what plugins play."""
 
 
 class WallClock(Protocol):
@@ -79,8 +82,8 @@ class House(Protocol):
         """A request in writing; it is answered aloud."""
         ...
 
-    def set_volume(self, percent: int) -> None:
-        """Of everything that plays: 0 to 100."""
+    def set_volume(self, percent: int, channel: VolumeChannel | None = None) -> None:
+        """Of one channel, or on top of that of everything that plays: 0 to 100. ``status()["volumes"]`` has them."""
         ...
 
 

@@ -26,6 +26,8 @@ def happening(entry: Mapping[str, Any]) -> tuple[HomeEvent, dict[str, Any]] | No
             return "playback", {"state": "stopped", "interrupted": interrupted}
         case {"kind": "note", "name": "mute", "muted": muted}:
             return "mute", {"muted": muted}
+        case {"kind": "note", "name": "volume", "percent": percent, "channel": channel}:
+            return "volume", {"percent": percent, "channel": channel}
         case {"kind": "note", "name": "link", "state": state, "persona": persona}:
             return "link", {"state": state, "persona": persona}
         case {"kind": "event", "name": "stop_requested"} | {"kind": "note", "name": "hush"}:
