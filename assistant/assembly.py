@@ -15,7 +15,7 @@ from assistant import wiring
 from assistant.alerts import AlertBoard
 from assistant.audio.hearing import Hearing
 from assistant.audio.player import Player
-from assistant.audio.ports import Speaker
+from assistant.audio.ports import Microphone, Speaker
 from assistant.audio.reference import ReferenceBuffer
 from assistant.brains import Brains
 from assistant.config import Config
@@ -28,6 +28,8 @@ from assistant.health import Health
 from assistant.journal import Journal
 from assistant.realtime.local_first import LocalFirstSession, NearMemory
 from assistant.realtime.session import RealtimeSession
+from assistant.records import Records
+from assistant.room import Room, Shared
 from assistant.sounds import SoundBoard
 from assistant.surroundings import Surroundings
 from assistant.tools.registry import ToolRegistry
@@ -55,6 +57,7 @@ class Assistant:
         self.config = config
         self._local = wiring.local_server(config)
         self._brains = Brains(config, self._local)
+        self._around = around
         self._near_memory = NearMemory()
         self._records = wiring.records(
             config, journal, lambda: self.engine.retire_session(), around.wall, around.scribe()
@@ -71,7 +74,7 @@ class Assistant:
         self.player.set_volume(config.audio.output.volume / 100)
         self.engine = Engine(
             Conversation(wiring.conversation_settings(config, self.tools)),
-            sessions=self._new_session,
+            sessions=partial(self._new_session, self._records),
             personas=lambda name: wiring.session_settings(self.config, self.tools, name).persona,
             hearing=self.hearing,
             player=self.player,
@@ -103,6 +106,17 @@ class Assistant:
             self.controls.set_volume(config.audio.output.volume)
         self.config = config
 
+    def room(self, config: Config, journal: Journal, microphone: Microphone, speaker: Speaker) -> Room:
+        """A further conversation, beside the one here. Its journal and its devices are its own."""
+        sessions = partial(partial, self._new_session)
+        return Room(
+            config,
+            journal,
+            microphone,
+            speaker,
+            Shared(self.tools, self._runner, self._phrases, sessions, self._around),
+        )
+
     def _facts(self) -> dict[str, Any]:
         """For the status: what the parts know that only this class knows."""
         spending, currency = self._records.money.spending, self.config.money.currency
@@ -122,16 +136,16 @@ class Assistant:
         self.engine.send_audio(pcm)
 
     def _new_session(
-        self, number: int, persona: str, emit: Callable[[Event], None], usage: UsageSink
+        self, records: Records, number: int, persona: str, emit: Callable[[Event], None], usage: UsageSink
     ) -> RealtimeSession:
         brain = wiring.billed(self.config, wiring.provider_of(self.config, persona))
-        self._records.opening(brain)
+        records.opening(brain)
         make: Callable[..., RealtimeSession] = RealtimeSession
         if (near := wiring.near_settings(self.config, self.tools, persona)) is not None:
             make = partial(LocalFirstSession, near=(self._brains.endpoint("local"), near), memory=self._near_memory)
         return make(
             number,
-            self._records.guard(self._brains.endpoint(brain.provider), brain),
+            records.guard(self._brains.endpoint(brain.provider), brain),
             wiring.session_settings(self.config, self.tools, persona),
             emit,
             ready_timeout=self.config.session.connect_timeout_s,

@@ -90,6 +90,7 @@ LIBRARIES = {
     "pydantic": "assistant/config/ assistant/console/ assistant/plugin/ assistant/tools/ plugins/",
     "aiohttp": "assistant/console/ assistant/metrics/ plugins/home_assistant/connection.py assistant/local/chat.py",
     "aiomqtt": "plugins/mqtt/link.py",
+    "mpd": "plugins/media/",
     "mcp": "plugins/mcp/worker.py plugins/mcp/measuring.py assistant/cli/serve_mcp.py",
     "typing_extensions": "assistant/tools/",  # pydantic insists on its TypedDict before Python 3.12
 }

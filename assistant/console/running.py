@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from assistant.audio.meter import Meter
 from assistant.console.looking import Looking
 from assistant.console.server import Shown, serve
 from assistant.console.settings import SettingsPart
+from assistant.console.talking import TalkPart
 from assistant.happenings import Happenings
 
 
@@ -22,8 +24,11 @@ async def run(
 ) -> None:
     """Serve until cancelled. ``devices`` and ``restart`` as in the parts."""
     config, controls = assistant.config, assistant.controls
+    talk = TalkPart(lambda: assistant.config, assistant.room, time.time)
     await serve(
         Shown(config, controls, happenings, meter),
         Looking(config, controls, devices),
         SettingsPart(config, assistant.reconfigure, restart),
+        talk,
+        closing=talk.close,
     )

@@ -55,10 +55,15 @@ class Shown:
     meter: Meter
 
 
-async def serve(shown: Shown, *parts: Part, listening: Callable[[str], None] | None = None) -> None:
+async def serve(
+    shown: Shown,
+    *parts: Part,
+    listening: Callable[[str], None] | None = None,
+    closing: Callable[[], None] | None = None,
+) -> None:
     """Serve until cancelled. If that cannot be, one line in the log says why, and the assistant goes on without.
 
-    listening: told the address, once it is served.
+    listening: told the address, once it is served. closing: called before open connections are ended.
     """
     settings = shown.config.console
     try:
@@ -70,7 +75,10 @@ async def serve(shown: Shown, *parts: Part, listening: Callable[[str], None] | N
         log.error("console: not served on %s without a token: set console.token_file", settings.host)
         return
     console = Console(shown, Doors(token, settings.names), parts)
-    runner = web.AppRunner(console.app(), access_log=None, shutdown_timeout=GOODBYE_S)
+    app = console.app()
+    if closing is not None:
+        app.on_shutdown.append(_calling(closing))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GOODBYE_S)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)
@@ -206,6 +214,13 @@ class Console:
 
     async def _say_goodbye(self, app: web.Application) -> None:
         self._feed.close_all()
+
+
+def _calling(function: Callable[[], None]) -> Callable[[web.Application], Awaitable[None]]:
+    async def call(app: web.Application) -> None:
+        function()
+
+    return call
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -5,10 +5,11 @@ import { showHealth } from "./health.js";
 import { link } from "./link.js";
 import { showNow, startNow } from "./now.js";
 import { showSettings, startSettings } from "./settings.js";
+import { showTalk, startTalk } from "./talk.js";
 import { showTurns } from "./turns.js";
 
 /** What a view does when it comes and goes. @type {Record<string, (visible: boolean) => void>} */
-const VIEWS = { now: showNow, turns: showTurns, health: showHealth, settings: showSettings };
+const VIEWS = { now: showNow, talk: showTalk, turns: showTurns, health: showHealth, settings: showSettings };
 
 function route() {
   const wanted = location.hash.slice(1);
@@ -26,6 +27,7 @@ function route() {
 
 startNow();
 startSettings();
+startTalk();
 addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", route);
 route();

@@ -10,7 +10,8 @@ export class Captions {
     this.list = list;
     /** @type {HTMLElement|null} */
     this.answer = null;
-    this.turn = 0;
+    /** The latest answer, also when its turn is over: what is interrupted is told late. @type {HTMLElement|null} */
+    this.spoken = null;
   }
 
   /** @param {import("./link.js").Happening} happening */
@@ -33,7 +34,7 @@ export class Captions {
         this.answer = null;
         break;
       case "answer":
-        this.answer ??= this.#add("hearth", "");
+        this.answer ??= this.spoken = this.#add("hearth", "");
         this.answer.append(happening.delta);
         this.#follow();
         break;
@@ -41,7 +42,7 @@ export class Captions {
         this.#tool(happening);
         break;
       case "playback":
-        if (happening.state === "stopped" && happening.interrupted) this.answer?.classList.add("cut");
+        if (happening.state === "stopped" && happening.interrupted) this.spoken?.classList.add("cut");
         break;
       case "alert":
         if (happening.state === "raised") this.#add("note", `Alert: ${happening.title || "it rings"}`);

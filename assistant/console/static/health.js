@@ -79,7 +79,7 @@ function plugin({ name, status, reason, tools }, byName) {
   return el(
     "li",
     {},
-    el("h3", {}, name, " ", el("span", { class: status === "running" ? "good" : "quiet" }, status)),
+    el("h3", {}, name, " ", el("span", { class: status === "enabled" ? "good" : "quiet" }, status)),
     reason && el("p", { class: "quiet" }, reason),
     el("div", { class: "chips" }, ...buttons),
   );
