@@ -13,6 +13,7 @@ import pytest
 from assistant import wiring
 from assistant.adapters.livekit_aec import WebRtcEchoCanceller
 from assistant.audio.echo_report import FILE_NAME, EchoReport, load, save
+from assistant.cli.run import with_devices
 from assistant.config import Config
 from assistant.config import load as load_config
 from assistant.core.policy import BargeIn
@@ -70,6 +71,15 @@ def test_files_have_no_echo(tmp_path: Path) -> None:
     assert wiring.echo_canceller(load_config(tmp_path / "config.yaml")) is None
     (tmp_path / "config.yaml").write_text("audio: {input: {device: 'wav:x.wav'}}\necho: {canceller: webrtc}")
     assert isinstance(wiring.echo_canceller(load_config(tmp_path / "config.yaml")), WebRtcEchoCanceller)
+
+
+def test_other_devices_on_the_command_line_count(tmp_path: Path) -> None:
+    save(tmp_path / "state", REPORT)
+    settings = config(tmp_path)
+    assert with_devices(settings, None, None).audio == settings.audio
+    assert wiring.barge_in(with_devices(settings, None, "Another")) is BargeIn.WAKE_WORD
+    assert wiring.echo_canceller(with_devices(settings, "wav:x.wav", None)) is None
+    assert wiring.echo_canceller(with_devices(settings, None, "none")) is None
 
 
 def test_a_missing_package_stops_only_who_asked_for_it(

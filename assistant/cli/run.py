@@ -17,20 +17,31 @@ from assistant.journal import Journal, JournalFile
 
 def main(options: argparse.Namespace) -> int:
     os.umask(0o077)  # whatever is written here, by plugins and children too, is for nobody else
-    run_async(_run(load_config(options), options))
+    config = with_devices(load_config(options), options.mic, options.speaker)
+    run_async(_run(config, options))
     return EXIT_OK
+
+
+def with_devices(config: Config, microphone: str | None, speaker: str | None) -> Config:
+    """The same config with other devices: what depends on them (echo, barge-in) has to follow."""
+    audio = config.audio
+    if microphone:
+        audio = audio.model_copy(update={"input": audio.input.model_copy(update={"device": microphone})})
+    if speaker:
+        audio = audio.model_copy(update={"output": audio.output.model_copy(update={"device": speaker})})
+    return config.model_copy(update={"audio": audio})
 
 
 async def _run(config: Config, options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     journal = Journal()
     events = options.events or config.log.events_file
-    file = JournalFile(events) if events else None
+    file = JournalFile(events, keep_s=config.log.keep_s) if events else None
     if file is not None:
         journal.subscribe(file)
     try:
-        microphone = wiring.microphone(options.mic or config.audio.input.device, loop)
-        speaker = wiring.speaker(options.speaker or config.audio.output.device, loop)
+        microphone = wiring.microphone(config.audio.input.device, loop)
+        speaker = wiring.speaker(config.audio.output.device, loop)
         daemon = Daemon(config, journal, microphone, speaker)
         # Code stays until the end. A full collection holds up every thread, the speaker's too, while it walks over it.
         gc.collect()
