@@ -53,7 +53,8 @@ DIRECTIONS = {
     "control": "controls happenings errors",
     "metrics": "journal core",
     "sounds": "plugin adapters audio core types errors",
-    "assembly": "sounds surroundings controls health records wiring brains engine alerts journal tools realtime audio "
+    "room": "surroundings records wiring engine alerts journal phrasebook tools audio core config errors",
+    "assembly": "room sounds surroundings controls health records wiring brains engine alerts journal tools realtime audio "
     "core config types errors",
     "console": "assembly room journal wiring control controls happenings turnlog adapters audio config core types errors",
     "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly wiring engine "
