@@ -5,8 +5,11 @@ The journal holds what was said. It is written only where the owner asked for it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,9 +24,13 @@ from assistant.core.policy import State
 Entry: TypeAlias = Mapping[str, Any]
 Subscriber: TypeAlias = Callable[[Entry], None]
 
+MAX_BYTES: Final = 20_000_000
+"""Of a file of events; there are two of them."""
+
 PRIVATE_TOOLS: Final = frozenset({"enter_pin"})
 """Tools whose arguments are never written down: they hold a secret."""
 
+log = logging.getLogger(__name__)
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -67,19 +74,51 @@ class Journal:
 
 
 class JournalFile:
-    """Writes entries to a file of JSON lines (mode 0600), flushed line by line so that others can follow it."""
+    """Writes entries to a file of JSON lines (mode 0600), flushed line by line so that others can follow it.
 
-    def __init__(self, path: Path) -> None:
+    Each start begins the file anew. One that gets large or old becomes NAME.1, in place of the one before, so that
+    nothing is kept for longer than ``keep_s`` of an assistant in use. A disk that cannot be written to ends it with one
+    warning. Raises OSError if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, keep_s: float = math.inf, max_bytes: int = MAX_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._file: TextIO = open(descriptor, "w", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
+        self._path = path
+        self._older = path.with_name(f"{path.name}.1")
+        self._keep_s = keep_s
+        self._max_bytes = max_bytes
+        self._began: float | None = None
+        if path.is_file():  # and not a pipe or a terminal
+            self._older.unlink(missing_ok=True)
+        self._file = self._open()
 
     def __call__(self, entry: Entry) -> None:
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        try:
+            self._make_room(entry.get("at", 0.0))
             self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        except OSError as error:
+            log.warning("%s cannot be written: %s: no more events are kept", self._path, error.strerror)
+            with contextlib.suppress(OSError):  # what did not fit is tried once more
+                self._file.close()
 
     def close(self) -> None:
         self._file.close()
+
+    def _open(self) -> TextIO:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        return open(descriptor, "w", encoding="utf-8", buffering=1)  # noqa: PTH123
+
+    def _make_room(self, at: float) -> None:
+        if self._began is None:
+            self._began = at
+        size = self._file.tell() if self._file.seekable() else 0
+        if size > self._max_bytes or (size and at - self._began > self._keep_s / 2):
+            self._file.close()
+            self._path.replace(self._older)
+            self._file = self._open()
+            self._began = at
 
 
 def _name(value: object) -> str:

@@ -314,7 +314,7 @@ def tool_runner(
         default_time_limit_s=config.tools.time_limit_s,
         output_limit=config.tools.result_limit_chars,
         consent=Consent(pin),
-        audit=AuditLog(audit_file(config)),
+        audit=AuditLog(audit_file(config), keep_arguments_s=config.log.keep_s),
         audit_arguments=config.tools.log_arguments,
         pool=threads,
         clock=clock,
@@ -337,7 +337,9 @@ def hearing(
     uplink = Uplink(config.audio.ring_buffer_s, send)
     thresholds = {wake_word_name(word.model): word.threshold for word in config.wake.words}
     hints = ConnectHints(_connect(config), thresholds)
-    history = WakeHistory(config.state_folder, keep_audio=config.wake.keep_audio, now=wall)
+    history = WakeHistory(
+        config.state_folder, keep_audio=config.wake.keep_audio, now=wall, keep_audio_s=config.log.keep_s
+    )
     endpointer = Endpointer(endpointing_settings(config))
     return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history)
 

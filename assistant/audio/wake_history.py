@@ -1,7 +1,8 @@
 """The wake history: what scored on the wake words, so that a threshold can be chosen by what happened in this home.
 
 One JSON line an attempt, in the state folder, with its time, word, peak and outcome: no speech. Audio of attempts is
-kept only where the owner allows it (``wake.keep_audio``). Both are bounded; the oldest go first.
+kept only where the owner allows it (``wake.keep_audio``), and for so many days (``log.keep_days``). Both are bounded;
+the oldest go first.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -44,17 +46,24 @@ class HistoryEntry:
 class WakeHistory:
     """Writes attempts down. Lives on the event loop: an attempt is one short line, and there are few in an hour.
 
+    keep_audio_s: seconds after which a recording is deleted, also one from when they were still kept.
+
     A folder that cannot be written to ends it with one warning; the assistant goes on without.
     """
 
-    def __init__(self, state_folder: Path, *, keep_audio: bool, now: Callable[[], float]) -> None:
+    def __init__(
+        self, state_folder: Path, *, keep_audio: bool, now: Callable[[], float], keep_audio_s: float = math.inf
+    ) -> None:
         self._folder = state_folder
         self._now = now
+        self._keep_audio_s = keep_audio_s
         self._finder = AttemptFinder()
         self._audio: deque[bytes] | None = deque(maxlen=_AUDIO_MS // FRAME_MS) if keep_audio else None
         self._while_speaking: set[str] = set()  # words that scored while the assistant spoke
         self._written = 0  # since the file was last cut
         self._broken = False
+        with contextlib.suppress(OSError):  # the first attempt tells of a folder that cannot be used
+            self._delete_old()
 
     def hear(self, frame: AudioFrame, scores: Mapping[str, float] | None, hit: str | None, *, speaking: bool) -> None:
         """Take an analysed frame; ``hit`` is the word that woke the assistant in it."""
@@ -73,6 +82,7 @@ class WakeHistory:
 
     def _keep(self, attempt: WakeAttempt) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._delete_old()
         at = self._now()
         audio = self._keep_audio(attempt, at) if self._audio is not None else None
         entry = {
@@ -101,6 +111,13 @@ class WakeHistory:
         for old in sorted(folder.glob("*.wav"))[:-MAX_RECORDINGS]:
             old.unlink(missing_ok=True)
         return name
+
+    def _delete_old(self) -> None:
+        oldest = self._now() - self._keep_audio_s
+        for path in (self._folder / AUDIO_FOLDER).glob("*.wav"):
+            with contextlib.suppress(ValueError):  # not one of ours
+                if float(path.name.partition("-")[0]) < oldest:
+                    path.unlink(missing_ok=True)
 
 
 def read_history(state_folder: Path) -> list[HistoryEntry]:

@@ -302,6 +302,14 @@ class Log(Block):
     )
     transcripts: Switch = Field(default=False, description="Also log what was said")
     events_file: FilePath | None = Field(default=None, description="File for one JSON line an event; null = none")
+    keep_days: int = Field(
+        default=30, ge=1, le=3650, description="Days after which what was kept of speech, where that is asked for, goes"
+    )
+
+    @property
+    def keep_s(self) -> float:
+        """``keep_days`` in seconds."""
+        return self.keep_days * 86_400.0
 
 
 class Money(Block):

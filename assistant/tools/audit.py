@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import sqlite3
@@ -52,9 +53,11 @@ class AuditLog:
     calls wait for the disk; further ones are counted and given up.
     """
 
-    def __init__(self, path: Path, *, keep: int = KEPT_CALLS) -> None:
+    def __init__(self, path: Path, *, keep: int = KEPT_CALLS, keep_arguments_s: float = math.inf) -> None:
+        """keep: how many calls. keep_arguments_s: after how many seconds arguments are forgotten, and the calls not."""
         self._path = path
         self._keep = keep
+        self._keep_arguments_s = keep_arguments_s
         self._queue: queue.Queue[CallRecord | None] = queue.Queue(_WAITING_CALLS)
         self._thread: threading.Thread | None = None
         self.lost = 0
@@ -97,6 +100,8 @@ class AuditLog:
                 db.execute(f"INSERT INTO call ({', '.join(_COLUMNS)}) VALUES ({marks})", astuple(record))
                 if trim:
                     db.execute("DELETE FROM call WHERE id <= (SELECT max(id) FROM call) - ?", (self._keep,))
+                old = record.at - self._keep_arguments_s
+                db.execute("UPDATE call SET arguments = NULL WHERE arguments IS NOT NULL AND at < ?", (old,))
         except sqlite3.Error as error:  # a full disk, say; the next call may be luckier
             self.lost += 1
             _log.error("a tool call could not be written to the audit log: %s", error)

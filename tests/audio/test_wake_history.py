@@ -23,8 +23,8 @@ class Room:
     """Feeds a history with frames and a score each fourth of them."""
 
     def __init__(self, folder: Path, *, keep_audio: bool = False) -> None:
-        self.history = WakeHistory(folder, keep_audio=keep_audio, now=lambda: 1000.0 + self.frames * 0.02)
         self.frames = 0
+        self.history = WakeHistory(folder, keep_audio=keep_audio, now=lambda: 1000.0 + self.frames * 0.02)
 
     def step(self, score: float, *, hit: bool = False, speaking: bool = False) -> None:
         for quarter in range(4):
@@ -85,6 +85,28 @@ def test_both_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: pytest.
     assert [entry.at for entry in entries[-6:]] == [49, 1001.1, 1002.2, 1003.3, 1004.5, 1005.6]
     kept = sorted(path.name for path in (tmp_path / AUDIO_FOLDER).iterdir())
     assert kept == [entry.audio for entry in entries[-3:]]
+
+
+def test_recordings_go_after_their_time_also_when_no_more_are_made(tmp_path: Path) -> None:
+    folder = tmp_path / AUDIO_FOLDER
+    folder.mkdir()
+    names = ["400.0-alexa-0.50.wav", "600.0-alexa-0.50.wav", "mine.wav"]
+    for name in names:
+        (folder / name).write_bytes(b"RIFF")
+
+    def history(now: float) -> WakeHistory:
+        return WakeHistory(tmp_path, keep_audio=False, now=lambda: now, keep_audio_s=500.0)
+
+    history(now=900.0)
+    assert sorted(path.name for path in folder.iterdir()) == names
+    history(now=1000.0)
+    assert sorted(path.name for path in folder.iterdir()) == names[1:]
+    room = Room(tmp_path)
+    room.history = WakeHistory(tmp_path, keep_audio=False, now=lambda: 1000.0 + room.frames * 0.5, keep_audio_s=500.0)
+    assert len(list(folder.iterdir())) == 2
+    for _ in range(4):
+        room.attempt(0.42)
+    assert [path.name for path in folder.iterdir()] == ["mine.wav"]
 
 
 def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from assistant.local.brain import Brain, CallTool, Said, Say, ToolAnswered
 from assistant.local.skills import read_tools
 from assistant.plugin import Tier, tool
 from assistant.plugin.decorator import TIERS, strictest
-from assistant.tools.audit import AuditLog, read_calls
+from assistant.tools.audit import AuditLog, CallRecord, read_calls
 from assistant.tools.consent import (
     CONFIRM,
     CONSENT_TOOLS,
@@ -366,6 +366,14 @@ def test_the_audit_log_is_bounded(tmp_path: Path) -> None:
 
     use(check, audit=AuditLog(tmp_path / "log", keep=10))
     assert len(read_calls(tmp_path / "log", 1000)) <= 10 + 100
+
+
+def test_arguments_are_forgotten_after_their_time_and_calls_are_not(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", keep_arguments_s=100.0)
+    for at in (1000.0, 1060.0, 1101.0):
+        log.write(CallRecord(at, 1, "take_note", "notes", "safe", "ok", 1.0, arguments="words"))
+    log.close(10.0)
+    assert [call.arguments for call in read_calls(tmp_path / "log", 9)] == [None, "words", "words"]
 
 
 def test_an_audit_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
