@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from assistant.audio.ports import FrameSink, Microphone
-from assistant.core.backoff import retry_delay
+from assistant.core.backoff import reopen_delay
 from assistant.errors import EXIT_RESTART, DeviceError, HearthError
 from assistant.health import Health
 from assistant.types import AudioFrame
@@ -139,7 +139,7 @@ class Ears:
                 attempt = await self._let_go()
             if not self._open and not self._muted:
                 if attempt:
-                    await self._wait(retry_delay(attempt))
+                    await self._wait(reopen_delay(attempt))
                 attempt = await self._try_to_open(attempt)
             else:
                 self._settled.set()

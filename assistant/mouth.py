@@ -8,7 +8,7 @@ import itertools
 from typing import Final
 
 from assistant.audio.player import Player
-from assistant.core.backoff import retry_delay
+from assistant.core.backoff import reopen_delay
 from assistant.errors import EXIT_RESTART, DeviceError, HearthError
 from assistant.health import Health
 
@@ -65,7 +65,7 @@ class Mouth:
 
     async def _open_again(self) -> None:
         for attempt in itertools.count(1):
-            await asyncio.sleep(retry_delay(attempt))
+            await asyncio.sleep(reopen_delay(attempt))
             try:
                 await asyncio.to_thread(self._player.start)
             except DeviceError as error:

@@ -76,7 +76,7 @@ def test_a_turn_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_assistant_that_has_gone_deaf_is_noticed_and_the_plan_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a trouble with the microphone it never hears again: what peers are known for."""
-    monkeypatch.setattr("assistant.ears.retry_delay", lambda attempt, *_: 1e9)
+    monkeypatch.setattr("assistant.ears.reopen_delay", lambda attempt, *_: 1e9)
     plan = (
         *quiet_hour("time", "list", "television", "chat", "time"),
         Item(2500.0, "microphone", 5.0),

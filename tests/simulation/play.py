@@ -9,7 +9,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
 from pathlib import Path
@@ -130,6 +130,10 @@ class House:
         self.ends: list[str] = []
         self.sound.busy = lambda: self.watch.busy
         self._alert_tasks: set[asyncio.Task[None]] = set()
+        self.on_entry: Callable[[Mapping[str, object]], None] = lambda entry: None
+        """Told every entry of the journal."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Told when a daemon has ended."""
 
     @property
     def controls(self) -> Controls | None:
@@ -164,6 +168,7 @@ class House:
                     raise  # the simulation ends, or else the daemon was killed
             finally:
                 self.watch.daemon_is_down()
+                self.on_end()
                 self._daemon = None
             self.watch.counts.restarts += 1
             self.watch.trouble("(down)", RESTART_S)
@@ -177,6 +182,7 @@ class House:
         if entry["name"] == "ready":
             self.watch.daemon_is_up()
         self.watch.entry(entry)
+        self.on_entry(entry)
         self.sound.attend(0.5)
         if entry["name"] == "start_alert":
             task = self._loop.create_task(self.people.silence_alert())
@@ -204,6 +210,12 @@ class House:
             case "speaker":
                 if self._speaker is not None:
                     self._speaker.break_for(item.amount)
+            case "microphone stands still":
+                if self._microphone is not None:
+                    self._microphone.stand_still(int(item.amount))
+            case "speaker stands still":
+                if self._speaker is not None:
+                    self._speaker.stand_still(int(item.amount))
             case "clock":
                 self.clock.set_back(-item.amount)
             case "disk":
@@ -238,6 +250,36 @@ class House:
         self._on.set()
 
 
+@contextlib.asynccontextmanager
+async def furnished(folder: Path, trace: Span = NO_TRACE) -> AsyncIterator[House]:
+    """A house with its cloud, its files in ``folder``; nothing runs in it yet."""
+    async with Cloud() as cloud:
+        (folder / "gremlins").mkdir()
+        (folder / "gremlins" / "gremlin.py").write_text(GREMLIN)
+        (folder / "config.yaml").write_text(CONFIG.format(url=cloud.url, cap=CAP))
+        config = configuration.load(folder / "config.yaml")
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual_time.VirtualTimeLoop)
+        with loop.hold():
+            await wiring.phrasebook(config).prepare()
+        house = House(config, cloud, trace)
+
+        def ran(name: str, output: object) -> None:
+            if name == "set_timer" and not (isinstance(output, dict) and "error" in output):
+                house.watch.timer_was_set(round(cloud.minutes) * 60)
+
+        days: Counter[date] = Counter()
+
+        def billed() -> None:
+            if not house.disk.full:  # or else nobody could know
+                today = house.clock.now().astimezone(UTC).date()
+                days[today] += 1
+                house.watch.billed(days[today] * PRICE, CAP, 8 * PRICE)
+
+        cloud.on_tool, cloud.on_response = ran, billed
+        yield house
+
+
 class Player:
     """Plays one plan."""
 
@@ -252,7 +294,7 @@ class Player:
             return virtual_time.run(self._play(Path(folder)), limit_s=self._days * DAY + 7200)
 
     async def _play(self, folder: Path) -> Report:
-        async with self._house(folder) as house:
+        async with furnished(folder, self._trace) as house:
             zero = asyncio.get_running_loop().time()
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -276,34 +318,6 @@ class Player:
                 self._days,
                 time.monotonic() - self._began,
             )
-
-    @contextlib.asynccontextmanager
-    async def _house(self, folder: Path) -> AsyncIterator[House]:
-        async with Cloud() as cloud:
-            (folder / "gremlins").mkdir()
-            (folder / "gremlins" / "gremlin.py").write_text(GREMLIN)
-            (folder / "config.yaml").write_text(CONFIG.format(url=cloud.url, cap=CAP))
-            config = configuration.load(folder / "config.yaml")
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, virtual_time.VirtualTimeLoop)
-            with loop.hold():
-                await wiring.phrasebook(config).prepare()
-            house = House(config, cloud, self._trace)
-
-            def ran(name: str, output: object) -> None:
-                if name == "set_timer" and not (isinstance(output, dict) and "error" in output):
-                    house.watch.timer_was_set(round(cloud.minutes) * 60)
-
-            days: Counter[date] = Counter()
-
-            def billed() -> None:
-                if not house.disk.full:  # or else nobody could know
-                    today = house.clock.now().astimezone(UTC).date()
-                    days[today] += 1
-                    house.watch.billed(days[today] * PRICE, CAP, 8 * PRICE)
-
-            cloud.on_tool, cloud.on_response = ran, billed
-            yield house
 
     async def _visits(self, house: House, zero: float) -> None:
         loop = asyncio.get_running_loop()

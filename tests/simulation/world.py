@@ -164,6 +164,7 @@ class SimulatedMicrophone:
         self._stepper: _Stepper | None = None
         self._on_end: EndSink | None = None
         self._broken_until = 0.0
+        self._still = 0
         self.opened = 0
 
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
@@ -174,12 +175,15 @@ class SimulatedMicrophone:
 
     def _open(self, on_frame: FrameSink, on_end: EndSink) -> None:
         def step(since: float) -> None:
+            if self._still:
+                return
             start = (round(since / TICK) - 1) * FRAME_SAMPLES
             label = self._sound.label(self._loop.time() - TICK / 2)
             pcm = label.to_bytes(2, "little", signed=True) * FRAME_SAMPLES
             on_frame(AudioFrame(start, pcm, self._loop.time()))
 
         self.opened += 1
+        self._still = max(0, self._still - 1)
         self._on_end = on_end
         self._stepper = _Stepper(self._sound, step, REST)
 
@@ -199,6 +203,10 @@ class SimulatedMicrophone:
             self._close()
             on_end(DeviceError("the microphone was unplugged"))
 
+    def stand_still(self, openings: int) -> None:
+        """Give nothing any more, until it has been opened so many times."""
+        self._still = openings
+
 
 class SimulatedSpeaker:
     """Pulls while there is something to hear, and tells ``heard`` whether it was silence."""
@@ -213,6 +221,7 @@ class SimulatedSpeaker:
         self._stepper: _Stepper | None = None
         self._on_end: EndSink | None = None
         self._broken_until = 0.0
+        self._still = 0
 
     def start(self, source: PcmSource, on_end: EndSink) -> None:
         if self._loop.time() < self._broken_until:
@@ -220,9 +229,14 @@ class SimulatedSpeaker:
         _on_loop(self._loop, lambda: self._open(source, on_end))
 
     def _open(self, source: PcmSource, on_end: EndSink) -> None:
+        def step(_since: float) -> None:
+            if not self._still:
+                self._heard(any(source(_BLOCK)))
+
         self._close()
+        self._still = max(0, self._still - 1)
         self._on_end = on_end
-        self._stepper = _Stepper(self._sound, lambda since: self._heard(any(source(_BLOCK))), REST)
+        self._stepper = _Stepper(self._sound, step, REST)
 
     def stop(self) -> None:
         _on_loop(self._loop, self._close)
@@ -240,14 +254,19 @@ class SimulatedSpeaker:
             self._close()
             on_end(DeviceError("the speaker was unplugged"))
 
+    def stand_still(self, openings: int) -> None:
+        """Take nothing any more, until it has been opened so many times."""
+        self._still = openings
+
 
 class LabelReader:
     """Stands for the models: reads from each frame what is in it, on the event loop."""
 
     dropped_frames = 0
 
-    def __init__(self, on_heard: Callable[[Heard], None]) -> None:
+    def __init__(self, on_heard: Callable[[Heard], None], on_death: Callable[[BaseException], None]) -> None:
         self._on_heard = on_heard
+        self.die = on_death
         self._frames = 0
         self._word_frames = 0
 
@@ -272,7 +291,7 @@ async def _load(
     on_heard: Callable[[Heard], None],
     on_death: Callable[[BaseException], None],
 ) -> Analysis:
-    return LabelReader(on_heard)
+    return LabelReader(on_heard, on_death)
 
 
 class HeldThreads(DaemonThreads):
