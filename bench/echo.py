@@ -30,6 +30,7 @@ from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect, 
 from assistant.core.playout import Playout
 from assistant.testing.room import DESK, FAR_FRAME, ROOMS, RoomSettings, SimulatedRoom
 from assistant.types import FRAME_MS, FRAME_SAMPLES, AudioFrame, ItemId
+from bench.wake_gate import RECORDINGS, Wave, active_level, db, int16, recording
 from tests import speech
 
 NEAR_DBFS = -34.0
@@ -70,19 +71,21 @@ class Scene:
         cancel: bool = True,
         compare_wake: bool = False,
         speech_stops: bool = True,
+        word: str = WORD,
     ) -> None:
         self.room = SimulatedRoom(replace(room, echo_dbfs=NEAR_DBFS + level), 1)
         self.reference = ReferenceBuffer()
         canceller = WebRtcEchoCanceller()
         echo = EchoPath(canceller, self.reference, (WebRtcVad(2), WebRtcVad(2))) if cancel else None
-        self.analyzer = Analyzer(OpenWakeWordDetector([WORD]), WebRtcVad(2), echo)
+        self.analyzer = Analyzer(OpenWakeWordDetector([word]), WebRtcVad(2), echo)
+        self._word = word
         self.endpointer = Endpointer(EndpointingSettings())
         self.endpointer.expect(Expect.BARGE_IN if speech_stops else Expect.NOTHING, 0)
         self.playout = Playout()
         self.duck = duck
         self.frame = 0
         self.counts = Counts()
-        self._others = [OpenWakeWordDetector([WORD]) for _ in range(2)] if compare_wake else []
+        self._others = [OpenWakeWordDetector([word]) for _ in range(2)] if compare_wake else []
         self._suspected = False
         self._silent_until = 0
         self._item = ItemId("answer")
@@ -115,7 +118,7 @@ class Scene:
 
     def _note_wake(self, scores: Mapping[str, float] | None, hits: list[int]) -> None:
         refractory = bool(hits) and self.frame - hits[-1] < 100
-        if scores and scores[WORD] >= 0.5 and not refractory:
+        if scores and scores[self._word] >= 0.5 and not refractory:
             hits.append(self.frame)
 
     def _judge(self, suspected: bool) -> None:
@@ -245,6 +248,24 @@ def _interrupted(room: RoomSettings, level: int, text: str, trials: int) -> str:
     return _cell([(counts.starts[0] - began) * FRAME_MS for began, counts in said if counts.starts])
 
 
+def recorded(people: int) -> None:
+    """Recordings of people who say "alexa" into the answer: what hears them."""
+    files = sorted((RECORDINGS / "alexa").glob("*.flac"))
+    if not files:
+        print(f"\nrecorded people: skipped, there is nothing in {RECORDINGS}")
+        return
+    words = [recording(file) for file in files[:: max(1, len(files) // people)][:people]]
+    print(f"\n{len(words)} people saying 'alexa' over its own speech, ducking: heard behind the linear canceller")
+    print("                     linear (the daemon)     raw     AEC3")
+    for room in ROOMS:
+        for level in LEVELS:
+            scene = Scene(room, level, duck=True, compare_wake=True, speech_stops=False, word="alexa")
+            found = np.zeros(3, int)
+            for _, counts in _over_speech_of(words)(scene):
+                found += [bool(hits) for hits in (counts.wakes, counts.raw_wakes, counts.cleaned_wakes)]
+            print(f"  {room.name:8} +{level:2} dB:   {found[0]:13} {found[1]:14} {found[2]:8}", flush=True)
+
+
 def _cell(delays: list[int]) -> str:
     times = "/".join(f"{np.percentile(delays, q):.0f}" for q in (50, 95)) if delays else "-"
     return f"{len(delays):3} {times:>10}       "
@@ -252,12 +273,20 @@ def _cell(delays: list[int]) -> str:
 
 def _over_speech(text: str, trials: int) -> Callable[[Scene], Iterator[tuple[int, Counts]]]:
     """Somebody says ``text`` again and again into the answer: when each one began, and what it brought about."""
+    return _over_speech_of(
+        [
+            speech.say(text, voice=TALKERS[trial % len(TALKERS)], level_dbfs=NEAR_DBFS).astype(np.float64) / 32768
+            for trial in range(trials)
+        ]
+    )
 
+
+def _over_speech_of(said: list[Wave]) -> Callable[[Scene], Iterator[tuple[int, Counts]]]:
     def run(scene: Scene) -> Iterator[tuple[int, Counts]]:
         for _ in range(250):
             scene.step()
-        for trial in range(trials):
-            words = speech.say(text, voice=TALKERS[trial % len(TALKERS)], level_dbfs=NEAR_DBFS)
+        for trial, wave in enumerate(said):
+            words = int16(wave * (db(NEAR_DBFS) / active_level(wave)))
             for _ in range(100 + 7 * trial % 50):
                 scene.step()
             began, scene.counts = scene.frame, Counts()
@@ -275,11 +304,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=0.5, help="of its own speech, per room and level")
     parser.add_argument("--trials", type=int, default=6, help="interruptions, per room and level")
+    parser.add_argument("--people", type=int, default=6, help="recordings of people, per room and level")
     options, _ = parser.parse_known_args()  # make bench names the benches to run
     began = time.monotonic()
     canceller()
     itself(options.minutes)
     people(options.trials)
+    recorded(options.people)
     status = Path("/proc/self/status").read_text()
     print(f"\n{time.monotonic() - began:.0f} s; peak memory {_peak_mb(status):.0f} MB with models and rooms")
 
