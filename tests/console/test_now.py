@@ -32,7 +32,7 @@ def test_a_page_shows_the_turn_steers_the_assistant_and_comes_back_after_a_resta
             expect(page.locator(".captions .you")).to_have_text("what time is it")
             expect(page.locator(".captions li.hearth")).to_contain_text("A tone.", timeout=15_000)
             expect(state).to_have_text("Ready", timeout=15_000)
-            page.wait_for_function("getComputedStyle(document.getElementById('level')).transform !== 'none'")
+            expect(page.locator("#level")).not_to_have_css("transform", "none")
             shoot(page, "now-light")
 
             page.get_by_role("button", name="Listen now").click()
