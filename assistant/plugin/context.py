@@ -29,7 +29,7 @@ from assistant.types import SPEAKER_RATE, AlertId
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HomeEvent: TypeAlias = Literal["wake", "turn", "playback", "mute", "link", "state", "stop", "volume"]
+HomeEvent: TypeAlias = Literal["wake", "turn", "playback", "mute", "link", "state", "alert", "stop", "volume"]
 ToolCaller: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 RECHECK_S: Final = 30.0
@@ -227,6 +227,7 @@ class Context:
         the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). ``mute``: the
         microphone was closed or opened (``muted``). ``link``: the one to the brain is ``down``, ``connecting`` or
         ``ready`` (``state``, ``persona``). ``state``: what the assistant is about, such as ``idle`` (``state``).
+        ``alert``: something begins or stops to ring (``alert``, ``state``: ``started`` or ``stopped``).
         ``stop``: the user wants quiet, so whatever the plugin plays elsewhere should end. ``volume``: it was set for
         a channel, or for all (``percent``, ``channel``: ``answers``, ``alerts``, ``media`` or None).
         Nothing that was said is told. The callback must return at once: ``spawn`` what takes time. If it raises, the

@@ -32,6 +32,10 @@ def happening(entry: Mapping[str, Any]) -> tuple[HomeEvent, dict[str, Any]] | No
             return "link", {"state": state, "persona": persona}
         case {"kind": "event", "name": "stop_requested"} | {"kind": "note", "name": "hush"}:
             return "stop", {}
+        case {"kind": "command", "name": "start_alert", "alert": alert}:
+            return "alert", {"alert": alert, "state": "started"}
+        case {"kind": "command", "name": "stop_alert", "alert": alert}:
+            return "alert", {"alert": alert, "state": "stopped"}
         case {"kind": "state", "name": state}:
             return "state", {"state": state}
     return None

@@ -21,13 +21,16 @@ from assistant.tools.consent import CONSENT_TOOLS
 from assistant.tools.registry import ToolRegistry
 from assistant.tools.translations import Translations
 
+MEDIA = {"media": {"host": "127.0.0.1", "stations": {"Radio Eins": {"url": "http://127.0.0.1/"}}}}
+"""Settings of plugins that have no tools without them."""
+
 CODES = sorted(path.parent.name for path in LANGUAGES.glob("*/brain.toml"))
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> ToolRegistry:
     registry = ToolRegistry(tmp_path_factory.mktemp("state"), language="de")
-    registry.load(installed=False)
+    registry.load(installed=False, settings=MEDIA)
     return registry
 
 
@@ -58,7 +61,7 @@ def test_the_files_of_a_language_name_tools_that_there_are(
     code: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = ToolRegistry(tmp_path, language=code)
-    registry.load(installed=False)
+    registry.load(installed=False, settings=MEDIA)
     specs = registry.specs(offline=True)
     assert "language" not in caplog.text
     assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []
@@ -106,6 +109,15 @@ def test_a_language_that_nobody_translated_is_english() -> None:
         ("noch fünf Minuten", "snooze", {"minutes": 5}),
         ("was läuft gerade", "running_tasks", {}),
         ("brich die Aufgabe ab", "cancel_task", {}),
+        ("spiel etwas Musik", "play_music", {}),
+        ("spiele das Lied Sailing", "play_music", {"title": "Sailing"}),
+        ("Radio an", "play_radio", {}),
+        ("mach die Musik leiser", "music_volume", {"change": "down"}),
+        ("Stell das Radio auf 30 Prozent", "music_volume", {"level": 30}),
+        ("nächstes Lied", "next_song", {}),
+        ("was spielt gerade", "now_playing", {}),
+        ("Pause", "pause_music", {}),
+        ("Musik aus", "stop_music", {}),
         ("mach das Mikrofon aus", "mute_microphone", {}),
         ("Wie voll ist die Festplatte?", "free_disk", {}),
         ("starte den Computer neu", "reboot", {}),
