@@ -306,6 +306,8 @@ def test_a_daemon_is_looked_at_steered_and_muted(tmp_path: Path) -> None:
         assert house.wait_for("end_turn", 2)["detail"] == "muted"
         refused = steer(house, "control", "listen")
         assert refused.returncode == EXIT_FAILURE and "unmute it first" in refused.stderr
+        apart = steer(house, "ask", "what time is it")
+        assert apart.returncode == EXIT_UNAVAILABLE and "assistant control ask" in apart.stderr
 
         status = json.loads(steer(house, "status", "--json").stdout)
         assert status["muted"] is True and status["state"] == "idle" and status["troubles"] == []

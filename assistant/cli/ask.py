@@ -10,8 +10,9 @@ from assistant import wiring
 from assistant.assembly import Assistant
 from assistant.cli.common import complain, load_config, run_async
 from assistant.config import Config
+from assistant.control import client, socket_path
 from assistant.core import events as ev
-from assistant.errors import EXIT_FAILURE, EXIT_OK, DeviceError
+from assistant.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNAVAILABLE, DeviceError
 from assistant.journal import Entry, Journal
 
 
@@ -20,6 +21,12 @@ def main(options: argparse.Namespace) -> int:
         complain('assistant ask: there is nothing to ask: assistant ask "what time is it"')
         return EXIT_FAILURE
     config = load_config(options, log_level="warning")
+    if client.running(socket_path(config.state_folder)):
+        complain(
+            "assistant ask: an assistant is running with this state folder, and the tools are there: stop it, or use "
+            "`assistant control ask`, which answers in the room"
+        )
+        return EXIT_UNAVAILABLE
     return run_async(_ask(config, options))
 
 

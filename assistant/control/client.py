@@ -44,6 +44,15 @@ def request(path: Path, do: str, *, timeout: float = TIMEOUT_S, **fields: Any) -
     return dict(answer)
 
 
+def running(path: Path) -> bool:
+    """Whether an assistant serves this socket."""
+    try:
+        _connected(path, TIMEOUT_S).close()
+    except NotRunning:
+        return False
+    return True
+
+
 def events(path: Path) -> Iterator[dict[str, Any]]:
     """What happens, from now on, until the assistant ends. Raises NotRunning."""
     with _connected(path, None) as connection, connection.makefile("rwb") as stream:

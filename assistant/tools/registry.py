@@ -334,7 +334,8 @@ class ToolRegistry:
         ]
         if waiting and (problem := self._state.lock()):
             for entry in waiting:
-                entry.fail(PluginStatus.START_ERROR, problem)
+                entry.status, entry.reason = PluginStatus.START_ERROR, problem
+            _log.error("plugins: %s: %s", PluginStatus.START_ERROR, problem)
             return
         for entry in waiting:
             await entry.start(self._context(entry), self._start_limit_s)
