@@ -227,7 +227,8 @@ class Context:
         the end ``outcome``). ``playback``: an answer has begun or stopped to sound (``state``). ``mute``: the
         microphone was closed or opened (``muted``). ``link``: the one to the brain is ``down``, ``connecting`` or
         ``ready`` (``state``, ``persona``). ``state``: what the assistant is about, such as ``idle`` (``state``).
-        ``alert``: something begins or stops to ring (``alert``, ``state``: ``started`` or ``stopped``).
+        ``alert``: something begins or stops to ring (``alert``, ``state``: ``started`` or ``stopped``, and then
+        ``dismissed`` if the user has reacted to it).
         ``stop``: the user wants quiet, so whatever the plugin plays elsewhere should end. ``volume``: it was set for
         a channel, or for all (``percent``, ``channel``: ``answers``, ``alerts``, ``media`` or None).
         Nothing that was said is told. The callback must return at once: ``spawn`` what takes time. If it raises, the

@@ -34,8 +34,8 @@ def happening(entry: Mapping[str, Any]) -> tuple[HomeEvent, dict[str, Any]] | No
             return "stop", {}
         case {"kind": "command", "name": "start_alert", "alert": alert}:
             return "alert", {"alert": alert, "state": "started"}
-        case {"kind": "command", "name": "stop_alert", "alert": alert}:
-            return "alert", {"alert": alert, "state": "stopped"}
+        case {"kind": "command", "name": "stop_alert", "alert": alert, "dismissed": dismissed}:
+            return "alert", {"alert": alert, "state": "stopped", "dismissed": dismissed}
         case {"kind": "state", "name": state}:
             return "state", {"state": state}
     return None

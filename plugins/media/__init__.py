@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CHECK_WAIT_S = 4.5
 FAREWELL_S = 1.0
 VOLUME_STEP = 10
+SAME_STOP_S = 15.0
+"""The wake word ends a ring before "stop" can be said: within this time and turn, it was meant for the ring."""
 
 Name = Annotated[str, Field(min_length=1, max_length=60)]
 
@@ -78,6 +80,7 @@ class Media(Plugin):
         self.ducking: Ducking = Normal()
         self._state = "idle"
         self._alerts: set[str] = set()
+        self._dismissed_at: float | None = None
         self._look = asyncio.Event()
         self._anew = False
         self._lock = asyncio.Lock()
@@ -105,6 +108,7 @@ class Media(Plugin):
             self._state = str(self.context.house.status().get("state", "idle"))
         self.context.on("state", self._about)
         self.context.on("alert", self._alert)
+        self.context.on("turn", self._turn)
         self.context.on("stop", self._stop_wanted)
         self.context.spawn(self.link.run(), "connection to MPD")
         self.context.spawn(self._keep_volume(), "volume of the music")
@@ -135,7 +139,13 @@ class Media(Plugin):
 
     def _alert(self, facts: Mapping[str, Any]) -> None:
         (self._alerts.add if facts["state"] == "started" else self._alerts.discard)(str(facts["alert"]))
+        if facts.get("dismissed"):
+            self._dismissed_at = self.context.clock.monotonic()
         self._look.set()
+
+    def _turn(self, facts: Mapping[str, Any]) -> None:
+        if facts["state"] == "ended":
+            self._dismissed_at = None
 
     def _changed(self, anew: bool) -> None:
         self._anew |= anew
@@ -143,7 +153,9 @@ class Media(Plugin):
         self._look.set()
 
     def _stop_wanted(self, _: Mapping[str, Any]) -> None:
-        if not self._alerts:  # what rings comes first
+        now, dismissed_at = self.context.clock.monotonic(), self._dismissed_at
+        for_a_ring = dismissed_at is not None and now - dismissed_at < SAME_STOP_S
+        if not self._alerts and not for_a_ring:
             self.context.spawn(self._hush(), "stop")
 
     async def _hush(self) -> None:

@@ -152,8 +152,18 @@ def test_stop_pauses_what_plays(mpd: RealMpd, tmp_path: Path) -> None:
         ringing = {"alert": "timers-1", "state": "started"}
         home.registry.tell("alert", ringing)
         home.registry.tell("stop", {})  # it is meant for what rings
-        home.registry.tell("alert", {**ringing, "state": "stopped"})
-        assert (await home.say("what is playing")).answer.endswith(".") and mpd.state == "play"
+        home.registry.tell("alert", {**ringing, "state": "stopped", "dismissed": True})  # by the wake word
+        home.registry.tell("turn", {"turn": 1, "state": "begun"})
+        home.registry.tell("stop", {})
+        assert (await home.say("what is playing")).tool == "now_playing"
+        assert mpd.state == "play"
+        home.registry.tell("turn", {"turn": 1, "state": "ended"})
+        home.registry.tell("stop", {})
+        await eventually(lambda: mpd.state == "pause")
+        # A ring that was ended by the button, with no turn: a while later "stop" means the music again.
+        await home.call("resume_music")
+        home.registry.tell("alert", {**ringing, "state": "stopped", "dismissed": True})
+        await home.advance(seconds=20)
         home.registry.tell("stop", {})
         await eventually(lambda: mpd.state == "pause")
 
@@ -171,11 +181,11 @@ def test_music_is_softer_while_the_assistant_is_busy_and_as_before_afterwards(mp
             await eventually(lambda: mpd.volume == 36)
         home.registry.tell("alert", {"alert": "timers-1", "state": "started"})
         becomes(home, "idle")
-        home.registry.tell("alert", {"alert": "timers-1", "state": "stopped"})
+        home.registry.tell("alert", {"alert": "timers-1", "state": "stopped", "dismissed": False})
         await eventually(lambda: mpd.volume == 73)
         home.registry.tell("alert", {"alert": "timers-2", "state": "started"})
         await eventually(lambda: mpd.volume == 36)
-        home.registry.tell("alert", {"alert": "timers-2", "state": "stopped"})
+        home.registry.tell("alert", {"alert": "timers-2", "state": "stopped", "dismissed": False})
         await eventually(lambda: mpd.volume == 73)
 
     use(mpd, tmp_path, check)
