@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.house import House
 
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "console"
+
+expect.set_options(timeout=15_000)  # a busy machine is slow, and that is no fault
 
 CHROMIUM = shutil.which("chromium")
 
@@ -67,4 +69,5 @@ def free_port() -> int:
 def shoot(page: Page, name: str) -> None:
     """A picture for people to look at."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    on_a_phone = page.viewport_size is not None and page.viewport_size["width"] < 600
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=not on_a_phone)

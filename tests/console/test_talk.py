@@ -45,7 +45,7 @@ def test_a_browser_hears_answers_and_is_interrupted(tmp_path: Path) -> None:
         await peer.drain()
 
     microphone = tmp_path / "microphone.wav"
-    spoken = room(8.0, "hey jarvis", 0.6, "what time is it", 6.0, "stop please stop right now", 1.0)
+    spoken = room(10.0, "hey jarvis", 0.6, "what time is it", 6.0, "stop please stop right now", 1.0)
     write_wav(microphone, np.concatenate([spoken, np.zeros(32_000, np.int16)]))
     with serving(script) as server, House(tmp_path, base(server), more="console: {enabled: true, port: 0}") as house:
         house.start(room(100.0, seed=2))
@@ -73,6 +73,38 @@ def test_a_browser_hears_answers_and_is_interrupted(tmp_path: Path) -> None:
     seconds = sounds_for(heard, 330)
     assert 1.0 < seconds < 19.0
     assert abs(cut[0]["audio_end_ms"] / 1000 - seconds) < 0.25, (cut[0], seconds)
+
+
+def test_a_button_stands_for_the_wake_word_and_the_daemon_ends_in_the_middle(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.answer_everything("A long tone.", TONE * 20)
+
+    microphone = tmp_path / "microphone.wav"
+    write_wav(microphone, np.concatenate([room(*["what time is it", 0.5] * 12), np.zeros(32_000, np.int16)]))
+    with serving(script) as server, House(tmp_path, base(server), more="console: {enabled: true, port: 0}") as house:
+        house.start(room(100.0, seed=2))
+        where = address(house)
+        with chromium(microphone) as browser:
+            page = browser.new_page()
+            page.goto(f"{where}#talk")
+            page.get_by_label("Hands-free").uncheck()
+            page.get_by_role("button", name="Talk here").click()
+            state = page.locator("#talk-state")
+            expect(state).to_have_text("Hold the button and speak", timeout=20_000)
+            assert server.peers == []  # nothing leaves while the button is not held
+            hold = page.get_by_role("button", name="Hold to talk")
+            hold.dispatch_event("pointerdown")
+            expect(state).to_have_text("Listening")
+            expect(hold).to_have_class("held")
+            page.wait_for_timeout(1500)  # this long one speaks
+            hold.dispatch_event("pointerup")
+            expect(state).to_have_text("Speaking", timeout=20_000)
+            assert house.process is not None
+            house.process.terminate()
+            assert house.end(within=5) == 0
+            expect(state).to_have_text("Not talking")
+    assert "Traceback" not in house.log, house.log
 
 
 def sounds_for(samples: npt.NDArray[np.float64], pitch: int) -> float:

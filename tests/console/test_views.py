@@ -20,6 +20,7 @@ audio:
   input: {{device: "wav:room.wav"}}
   output: {{device: "none", volume: 70}}   # not too loud
 console: {{enabled: true, port: 0}}
+tools: {{tiers: {{current_date: confirm, look_up_date: deny}}}}
 state_dir: state
 """
 
@@ -83,10 +84,27 @@ def test_the_views_show_what_is_and_change_it(house: House, browser: Browser) ->
     expect(page.locator("#tool .result")).to_contain_text("time")
     assert faults(page) == []
     page.get_by_role("button", name="Close").click()
+    call_what_asks(page)
     shoot(page, "health-light")
     assert faults(page) == []
     edit_settings(page, house)
     assert failures == []
+
+
+def call_what_asks(page: Page) -> None:
+    result = page.locator("#tool .result")
+    expect(page.get_by_role("button", name="look up date", exact=True)).to_have_count(0)  # denied: not even offered
+    page.get_by_role("button", name="current date", exact=True).click()
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Run", exact=True).click()
+    assert "asks for a yes" in asked[0]
+    expect(result).to_be_hidden()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(result).to_have_class("result")
+    expect(result).to_contain_text("date")
+    page.get_by_role("button", name="Close").click()
 
 
 def edit_settings(page: Page, house: House) -> None:
@@ -115,8 +133,8 @@ def edit_settings(page: Page, house: House) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     shoot(page, "health-phone")
     assert faults(page) == []
-    for view in ("Settings", "Turns", "Now"):
-        page.get_by_role("link", name=view).click()
+    for view in ("Settings", "Turns", "Talk", "Now"):
+        page.get_by_role("link", name=view, exact=True).click()
         expect(page.locator("nav a[aria-current]")).to_have_text(view)
         shoot(page, f"{view.lower()}-phone")
         assert faults(page) == []

@@ -42,7 +42,7 @@ export function openTool(tool) {
       "div",
       { class: "buttons" },
       el("button", { type: "button", click: () => dialog.close() }, "Close"),
-      el("button", { class: "strong", disabled: tool.tier === "deny" }, tool.tier === "deny" ? "Not allowed" : "Run"),
+      el("button", { class: "strong" }, "Run"),
     ),
     result,
   );
