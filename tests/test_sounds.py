@@ -233,6 +233,20 @@ def test_the_end_of_the_plugin_ends_its_sounds(tmp_path: Path) -> None:
     at_place(tmp_path, scene)
 
 
+def test_plugins_hear_that_quiet_is_wanted_and_what_volumes_were_set(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.journal.subscribe(place.registry.hear)
+        heard = []
+        place.context.on("stop", lambda facts: heard.append(dict(facts)))
+        place.context.on("volume", lambda facts: heard.append(dict(facts)))
+        place.journal.event(StopRequested(0.0))
+        place.journal.note("hush", 0.0)
+        place.journal.note("volume", 0.0, percent=30, channel="media")
+        assert heard == [{}, {}, {"percent": 30, "channel": "media"}]
+
+    at_place(tmp_path, scene)
+
+
 def test_it_goes_on_after_the_speaker_was_away(tmp_path: Path) -> None:
     async def scene(place: Place) -> None:
         sound = await place.context.play(place.stream(30))
@@ -283,6 +297,10 @@ def test_a_bare_stop_said_to_the_offline_brain_ends_it(tmp_path: Path) -> None:
         journal.subscribe(lambda entry: answers.append(entry["delta"]) if entry["name"] == "answer_text" else None)
         assistant = Assistant(load(tmp_path / "config.yaml"), journal, wiring.speaker("none", loop))
         async with assistant.running():
+            assistant.controls.set_volume(40, "media")
+            assistant.controls.set_volume(90)
+            assert assistant.controls.status()["volumes"] == {"answers": 100, "alerts": 100, "media": 40}
+            assert assistant.controls.status()["volume"] == 90
             for text in ("let me hear the sea", "how was the sea", "stop", "how was the sea"):
                 assistant.engine.dispatch(TextSubmitted(loop.time(), text))
                 await assistant.engine.idle.wait()

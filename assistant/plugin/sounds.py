@@ -14,7 +14,7 @@ from assistant.errors import HearthError
 class SoundEnd(Enum):
     """Why a sound is over."""
 
-    FINISHED = "finished"  # it was heard to its end
+    FINISHED = "finished"  # it was played to its end
     STOPPED = "stopped"  # the plugin stopped it, or the daemon ends
     DISMISSED = "dismissed"  # the user wants quiet
     FAILED = "failed"  # the file or the stream broke; the log says how
