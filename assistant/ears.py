@@ -92,6 +92,7 @@ class Ears:
         self._changed = asyncio.Event()
         self._frame_at = 0.0  # when the last frame came, or the stream was opened
         self._stalls = 0
+        self._barren = 0  # times in a row that it was lost before it gave a frame, such as a pipe that nobody writes to
         self._settled = asyncio.Event()  # the device is as it is wanted, or could not be brought there just now
         self.captured = 0
         """One past the last sample that the microphone gave, over all its openings."""
@@ -145,6 +146,8 @@ class Ears:
                 self._settled.set()
                 await self._wait(STALL_S / 3 if self._open else None)
                 self._notice_stall()
+                if self._open and not self._barren and self._lost is None:
+                    self._health.well(PART)
 
     def stop(self) -> None:
         """Close the device for good. Safe to call twice."""
@@ -194,7 +197,8 @@ class Ears:
         if lost is not None:
             self._health.trouble(PART, f"lost: {lost}")
         await asyncio.to_thread(self._microphone.stop)
-        return 0 if lost is None else 1
+        self._barren += lost is not None
+        return 0 if lost is None else max(1, self._barren)
 
     async def _try_to_open(self, attempt: int) -> int:
         if self._muted:  # meanwhile
@@ -207,7 +211,8 @@ class Ears:
             self._health.trouble(PART, f"cannot be opened: {error}")
             self._settled.set()
             return attempt + 1
-        self._health.well(PART)
+        if self._barren < 2:
+            self._health.well(PART)
         return 0
 
     async def _open_device(self) -> None:
@@ -219,7 +224,7 @@ class Ears:
 
         def on_frame(frame: AudioFrame) -> None:
             self._frame_at = self._loop.time()
-            self._stalls = 0
+            self._stalls = self._barren = 0
             frame = replace(frame, start=frame.start + offset) if offset else frame
             self.captured = frame.end
             take(frame)

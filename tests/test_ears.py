@@ -116,6 +116,23 @@ def test_a_lost_microphone_is_opened_again_and_its_samples_go_on(tmp_path: Path)
     assert world.microphone.starts == 4
 
 
+def test_a_microphone_that_opens_and_gives_nothing_is_tried_ever_more_slowly(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        for _ in range(5):
+            world.microphone.end(DeviceError("nobody writes to it"))
+            while world.ears.open:  # noqa: ASYNC110 - on virtual time
+                await asyncio.sleep(0.01)
+            while not world.ears.open:  # noqa: ASYNC110 - on virtual time
+                await asyncio.sleep(0.1)
+        assert asyncio.get_running_loop().time() > 4.0
+        assert world.troubles == ["lost: nobody writes to it"], "to be opened is not enough"
+        world.microphone.frames(1)
+        await asyncio.sleep(2.0)
+        assert world.troubles == []
+
+    scene(tmp_path, play)
+
+
 def test_the_reason_of_a_microphone_that_does_not_come_back_is_on_the_board(tmp_path: Path) -> None:
     async def play(world: World) -> None:
         world.microphone.refusals = [DeviceError("it is not there")] * 100
