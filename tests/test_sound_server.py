@@ -101,6 +101,7 @@ def test_a_sound_server_that_freezes_is_left_to_a_new_process(tmp_path: Path, so
             os.kill(sound.pid, signal.SIGCONT)
         assert "the sound system does not answer" in house.log
         assert "Traceback" not in house.log
+        assert "leaked" not in house.log, "what hangs holds nothing of ours"
 
         (tmp_path / "events.jsonl").unlink()
         house.start(**sound.changed_env)  # as systemd does

@@ -115,6 +115,7 @@ class _Stream:
         self._closed = False
         self._ended = False
         self._callbacks = 0
+        self._work: _Capture | _Playback | None = None
         self._done = threading.Event()
         self._open: OpenStream = open_stream(direction, name, rate, lambda r, c: self._callback(make(r, c)), self._lose)
         self.device = self._open.device
@@ -123,13 +124,15 @@ class _Stream:
         self._watcher.start()
 
     def _callback(self, work: _Capture | _Playback) -> Callback:
+        self._work = work  # of the format that was tried last, and that is the one which the device took
+
         def callback(data: Any, frames: int, _times: Any, status: int) -> tuple[bytes | None, int]:
             with self._lock:
-                if self._closed or self._ended:
+                if self._closed or self._ended or self._work is None:
                     return None, _ABORT
                 self._callbacks += 1
                 try:
-                    return work(data, frames, status), _CONTINUE
+                    return self._work(data, frames, status), _CONTINUE
                 except Exception:
                     # PyAudio would print it and raise it once more in the main thread, wherever that is just then.
                     log.exception("%s: the audio callback failed", self._what)
@@ -169,6 +172,7 @@ class _Stream:
         """After this returns nothing is delivered. A device that hangs is left behind, with a line in the log."""
         with self._lock:
             self._closed = True
+            self._work, self._on_end = None, _nobody  # or else a call that hangs would keep them to the very end
         self._done.set()
         if self._watcher is not threading.current_thread():
             self._watcher.join()
@@ -176,6 +180,10 @@ class _Stream:
             self._open.close()
         except SoundSystemFrozen as error:
             log.error("%s %r: cannot be closed: %s", self._what, self.device, error)
+
+
+def _nobody(_error: DeviceError | None) -> None:
+    """Takes the place of an owner who has gone."""
 
 
 class _Capture:
