@@ -22,6 +22,13 @@ def test_example_loads_and_changes_something(example: str) -> None:
     assert parse(example, Path("/etc/hearth/config.yaml")) != Config()
 
 
+def test_every_section_is_on_the_page() -> None:
+    table = PAGE.partition("## The sections")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", re.sub(r"\|[^|]*\|[^|]*\|$", "", table, flags=re.MULTILINE))) == set(
+        Config.model_fields
+    )
+
+
 def test_what_is_said_about_yaml() -> None:
     (example,) = (block for block in blocks("yaml") if "Norwegian" in block)
     config = parse(example, Path("config.yaml"))
