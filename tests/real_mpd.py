@@ -38,7 +38,7 @@ class RealMpd:
             self.port: int = probe.getsockname()[1]
         (folder / "music").mkdir()
         for number, song in enumerate(SONGS):
-            _write_song(folder / "music" / f"{number}.flac", *song)
+            write_song(folder / "music" / f"{number}.flac", *song)
         lines = [
             f'music_directory "{folder}/music"',
             f'db_file "{folder}/database"',
@@ -105,7 +105,7 @@ class RealMpd:
         return self.status()["state"]
 
 
-def _write_song(path: Path, artist: str, album: str, title: str) -> None:
+def write_song(path: Path, artist: str, album: str, title: str) -> None:
     with soundfile.SoundFile(path, "w", RATE, 1, format="FLAC") as file:
         file.artist, file.album, file.title = artist, album, title
         file.write(np.zeros(SECONDS * RATE, np.int16))

@@ -21,7 +21,8 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,6 +84,7 @@ class Media(Plugin):
         self._dismissed_at: float | None = None
         self._look = asyncio.Event()
         self._anew = False
+        self._names_changed = False
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -147,8 +149,11 @@ class Media(Plugin):
         if facts["state"] == "ended":
             self._dismissed_at = None
 
-    def _changed(self, anew: bool) -> None:
-        self._anew |= anew
+    def _changed(self, changes: Collection[str]) -> None:
+        from .link import CONNECTED
+
+        self._anew |= CONNECTED in changes
+        self._names_changed |= CONNECTED in changes or "database" in changes
         self.player.changed()
         self._look.set()
 
@@ -185,20 +190,17 @@ class Media(Plugin):
         while True:
             await self._look.wait()
             self._look.clear()
-            anew = self._anew
             await self._settle()
-            if anew and self.link is not None and self.link.problem is None:
+            if self._names_changed:
                 await self._learn_names()
 
     async def _settle(self) -> None:
         """Make the volume what it should be now. While MPD is away, nothing: it is looked at when it is back."""
-        from .link import Offline, Refused
-
         assert self.link is not None
         if self.link.problem is not None:
             return
         async with self._lock:
-            with contextlib.suppress(Offline, Refused, ToolError):
+            with contextlib.suppress(ToolError):
                 volume = await self._volume()
                 ducking, now = step(
                     self.ducking,
@@ -212,24 +214,28 @@ class Media(Plugin):
                 await self._set(ducking, now)
 
     async def _set(self, ducking: Ducking, volume: int | None) -> None:
-        if volume is not None:
-            await self.player.do("setvol", volume)
-            if isinstance(ducking, Lowered) and (found := await self._volume()) is not None:
-                ducking = Lowered(ducking.normal, found)  # a mixer may know fewer steps than a hundred
-        if ducking != self.ducking:
-            self.ducking = ducking
-            await self.context.in_thread(self._save, ducking)
+        before, self.ducking = self.ducking, ducking  # first, since the connection may break off in between
+        try:
+            if volume is not None:
+                await self.player.do("setvol", volume)
+                if isinstance(ducking, Lowered) and (found := await self._volume()) is not None:
+                    self.ducking = Lowered(ducking.normal, found)  # a mixer may know fewer steps than a hundred
+        finally:
+            if self.ducking != before:
+                await self.context.in_thread(self._save, self.ducking)
 
     async def _volume(self) -> int | None:
         volume = int((await self.player.do("status")).get("volume", -1))
         return volume if volume >= 0 else None
 
     def _save(self, ducking: Ducking) -> None:
-        with self.context.database() as db:
-            db.execute("CREATE TABLE IF NOT EXISTS lowered (normal INTEGER, lowered INTEGER)")
-            db.execute("DELETE FROM lowered")
-            if isinstance(ducking, Lowered):
-                db.execute("INSERT INTO lowered VALUES (?, ?)", (ducking.normal, ducking.lowered))
+        try:
+            with self.context.database() as db:
+                db.execute("DELETE FROM lowered")
+                if isinstance(ducking, Lowered):
+                    db.execute("INSERT INTO lowered VALUES (?, ?)", (ducking.normal, ducking.lowered))
+        except sqlite3.Error as error:  # a full disk, say: the music must get louder again all the same
+            self.context.logger.warning("the lowered volume cannot be kept: %s", error)
 
     def _load(self) -> Ducking:
         with self.context.database() as db:
@@ -240,7 +246,8 @@ class Media(Plugin):
     # --- settings -----------------------------------------------------------------------------------------------------
 
     async def _learn_names(self) -> None:
-        with contextlib.suppress(ToolError):
+        with contextlib.suppress(ToolError):  # there is no connection now: they are asked for with the next one
+            self._names_changed = False
             self.context.entities("artists", await self.player.names("artist"))
             self.context.entities("albums", await self.player.names("album"))
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import mpd  # type: ignore[import-untyped]
@@ -24,6 +24,8 @@ PING_S = 30.0
 """How often an answer is asked for: a machine that was switched off closes no connection."""
 
 WATCHED = ("player", "mixer", "output", "database")
+CONNECTED = "connected"
+"""Told in place of a part of MPD: it may have forgotten everything."""
 
 
 class Offline(Exception):
@@ -51,13 +53,13 @@ class Link:
         port: int,
         password: Callable[[], str | None],
         *,
-        on_change: Callable[[bool], None],
+        on_change: Callable[[Collection[str]], None],
         sleep: Callable[[float, asyncio.Event | None], Awaitable[object]],
         logger: logging.Logger,
     ) -> None:
         """
         password: reads it; raises Offline with one line if it cannot.
-        on_change: something has changed in MPD; True after each connect. It must return at once.
+        on_change: these parts of MPD have changed (WATCHED), or CONNECTED. It must return at once.
         sleep: waits between attempts, not longer than until the event is set.
         """
         self.problem: str | None = "the connection is being made"
@@ -141,7 +143,7 @@ class Link:
             self._up.set()
             self._tried.set()
             self._log.info("MPD at %s: connected", self._host)
-            self._on_change(True)
+            self._on_change((CONNECTED,))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_asking())
                 group.create_task(self._watch(client))
@@ -154,8 +156,8 @@ class Link:
 
     async def _watch(self, client: _Client) -> None:
         async with contextlib.aclosing(client.idle(WATCHED)) as changes:
-            async for _ in changes:
-                self._on_change(False)
+            async for changed in changes:
+                self._on_change(changed)
         raise Offline("it has closed the connection")
 
     async def _keep_asking(self) -> None:

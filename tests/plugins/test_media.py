@@ -16,7 +16,7 @@ import pytest
 from assistant.plugin import ToolError
 from assistant.testing.plugins import PluginHarness
 from tests.plugins.scripted_home import eventually
-from tests.real_mpd import PASSWORD, RealMpd, real_mpd, silence
+from tests.real_mpd import PASSWORD, RealMpd, real_mpd, silence, write_song
 
 PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "media"
 
@@ -121,6 +121,16 @@ def test_music_is_found_by_artist_by_title_and_by_what_people_mix_up(mpd: RealMp
         with pytest.raises(ToolError, match=r"There is no music called x by nobody\."):
             await home.call("play_music", artist="nobody", title="x")
         assert mpd.state == "play"  # what is not found does not end what plays
+
+    use(mpd, tmp_path, check)
+
+
+def test_music_that_is_new_is_known_by_name_at_once(mpd: RealMpd, tmp_path: Path) -> None:
+    async def check(home: PluginHarness) -> None:
+        write_song(mpd.folder / "music" / "new.flac", "Late Arrivals", "Debut", "Hello")
+        mpd.ask("update")
+        await eventually(lambda: "Late Arrivals" in plugin_of(home).context.entity_lists["artists"])
+        assert (await home.say("play late arrivals")).answer == "Playing Hello by Late Arrivals."
 
     use(mpd, tmp_path, check)
 
@@ -236,6 +246,30 @@ def test_a_turn_that_ends_while_mpd_is_away(mpd: RealMpd, tmp_path: Path, kill: 
         await eventually(lambda: type(plugin.ducking).__name__ == "Normal")
         assert mpd.volume == (before if kill else 80)
         assert (await home.call("play_music"))["songs"] == 4
+
+    use(mpd, tmp_path, check)
+
+
+def test_a_connection_that_breaks_off_right_after_the_volume_was_set(
+    mpd: RealMpd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(home: PluginHarness) -> None:
+        plugin = plugin_of(home)
+        real, broken = plugin.player.do, []
+
+        async def do(command: str, *arguments: object) -> Any:
+            answer = await real(command, *arguments)
+            if command == "setvol" and not broken:
+                broken.append(command)
+                raise ToolError("the connection is lost")
+            return answer
+
+        monkeypatch.setattr(plugin.player, "do", do)
+        becomes(home, "listening")
+        await eventually(lambda: mpd.volume == 50)
+        becomes(home, "idle")
+        await eventually(lambda: mpd.volume == 100)
+        assert broken
 
     use(mpd, tmp_path, check)
 
