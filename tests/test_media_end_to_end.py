@@ -36,12 +36,13 @@ def test_music_is_soft_during_a_turn_and_a_ring_and_stop_ends_what_it_is_meant_f
 
         async def say(text: str) -> None:
             assistant.engine.dispatch(ev.TextSubmitted(loop.time(), text))
-            await eventually(lambda: mpd.volume == 40)
             await assistant.engine.idle.wait()
 
         mpd.ask("setvol 80")
         async with assistant.running():
-            await say("play some music")
+            assistant.engine.dispatch(ev.TextSubmitted(loop.time(), "play some music"))
+            await eventually(lambda: mpd.volume == 40)
+            await assistant.engine.idle.wait()
             assert mpd.state == "play"
             await eventually(lambda: mpd.volume == 80)
             await say("set a timer for one second")
