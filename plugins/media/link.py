@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -115,7 +116,7 @@ class Link:
             except mpd.MPDError:
                 problem = "the connection is lost"
             except (OSError, TimeoutError) as error:
-                problem = f"it cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
+                problem = f"it cannot be reached ({_reason(error)})"
             if self._up.is_set():
                 wait = FIRST_WAIT_S
             self._up.clear()
@@ -164,3 +165,10 @@ class Link:
         while True:
             await self._sleep(PING_S, None)
             await self.do("ping")
+
+
+def _reason(error: OSError | TimeoutError) -> str:
+    number = error.errno
+    if number is not None and number > 0:
+        return os.strerror(number).lower()  # asyncio puts addresses into its own words
+    return error.strerror or "it takes too long"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.server
+import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -338,6 +339,17 @@ def test_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pyt
             assert (await home.call("play_music"))["songs"] == 4
 
         use(mpd, tmp_path, right)
+
+
+def test_a_player_that_is_not_there(tmp_path: Path) -> None:
+    async def main(port: int) -> None:
+        with pytest.raises(AssertionError, match=r"MPD at 127\.0\.0\.1: it cannot be reached \(connection refused\)"):
+            async with PluginHarness(PLUGIN, tmp_path, settings={"host": "127.0.0.1", "port": port}):
+                raise RuntimeError("it must not be well")
+
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        asyncio.run(main(taken.getsockname()[1]))
 
 
 def test_without_a_host_there_are_no_tools_and_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
