@@ -54,12 +54,12 @@ DIRECTIONS = {
     "metrics": "journal core",
     "sounds": "plugin adapters audio core types errors",
     "room": "surroundings records wiring engine alerts journal phrasebook tools audio core config errors",
-    "assembly": "room sounds surroundings controls health records wiring brains engine alerts journal tools realtime audio "
-    "core config types errors",
-    "console": "assembly room journal wiring control controls happenings turnlog adapters audio config core types errors",
-    "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly wiring engine "
-    "journal adapters audio "
-    "core config types errors",
+    "assembly": "room sounds surroundings controls health records wiring brains engine alerts journal tools realtime "
+    "audio core config types errors",
+    "console": "assembly room journal wiring control controls happenings turnlog adapters audio config core types "
+    "errors",
+    "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly "
+    "wiring engine journal adapters audio core config types errors",
     # Programs around it.
     "doctor": "wiring brains control supervision tools adapters audio realtime core config types errors",
     "testing": "local tools plugin audio realtime core types errors",
