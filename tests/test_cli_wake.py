@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from assistant.audio.wake_history import FILE_NAME
-from assistant.cli import run
+from assistant.cli import execute
 from tests.house import write_wav
 from tests.speech import RATE, Samples, concat, in_room, say, silence
 
@@ -35,7 +35,7 @@ def write_config(words: str) -> None:
 
 
 def wake(*arguments: str) -> int:
-    return run(["wake", arguments[0], "--config", "config.yaml", *arguments[1:]])
+    return execute(["wake", arguments[0], "--config", "config.yaml", *arguments[1:]])
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assistant.audio.echo_report import EchoReport, load
-from assistant.cli import doctor_echo, run
+from assistant.cli import doctor_echo, execute
 from tests.house import run_command
 from tests.vsound import virtual_sound
 
@@ -40,7 +40,7 @@ def test_a_failure_says_what_to_do(changes: dict[str, float], advice: str, capsy
 
 def test_without_cancellation_there_is_nothing_to_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.yaml").write_text("echo: {canceller: off}")
-    assert run(["doctor", "--echo", "--config", str(tmp_path / "config.yaml")]) != 0
+    assert execute(["doctor", "--echo", "--config", str(tmp_path / "config.yaml")]) != 0
     assert "echo.canceller is off" in capsys.readouterr().err
 
 

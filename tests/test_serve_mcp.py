@@ -21,7 +21,7 @@ import mcp_types
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from assistant.cli import run
+from assistant.cli import execute
 from assistant.cli.serve_mcp import TOKEN_VARIABLE
 from assistant.control import socket_path
 from assistant.control.server import serve
@@ -291,6 +291,6 @@ def test_an_unsafe_way_to_listen_is_refused(
     wanted: str,
 ) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, token)
-    assert run(["serve", *arguments, "--config", str(folder / "config.yaml")]) != 0
+    assert execute(["serve", *arguments, "--config", str(folder / "config.yaml")]) != 0
     (line,) = capsys.readouterr().err.splitlines()
     assert wanted in line

@@ -184,7 +184,7 @@ def _percent(text: str) -> int:
     return int(text)
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """Parse, run the command, and turn what a user can cause into one line and an exit status."""
     options = build_parser().parse_args(arguments)
     try:

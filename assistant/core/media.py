@@ -99,8 +99,12 @@ class Media:
         found = self._tracks.pop(track, None)
         if found is None or found.last is None:
             return
-        coming = np.concatenate([*found.chunks, np.zeros(0, np.int16)])
-        self._let_fade(self._fade.out(coming) if coming.size else self._fade.after(found.last))
+        coming = np.concatenate([np.zeros(0, np.int16), *found.chunks])[: self._fade.length]
+        if found.rising is not None:  # it is still on its way up, and turns round there
+            coming = self._fade.rise(coming, found.rising)
+        # Where little is left its last sample is held, or the way down would be steep.
+        held = np.full(self._fade.length - coming.size, coming[-1] if coming.size else found.last, np.int16)
+        self._let_fade(self._fade.out(np.concatenate((coming, held))))
 
     @property
     def idle(self) -> bool:
