@@ -152,11 +152,10 @@ def _on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> Non
     done.result(10)
 
 
-class SimulatedMicrophone:
-    """Hears labels. ``broken`` until a time: it cannot be opened, and a stream that is open is lost."""
+class _Device:
+    """What microphone and speaker have in common: opened and closed on any thread, unplugged, and standing still."""
 
-    description = "the microphone of the simulated house"
-    steady = True
+    name = ""
 
     def __init__(self, sound: Sound) -> None:
         self._sound = sound
@@ -165,98 +164,73 @@ class SimulatedMicrophone:
         self._on_end: EndSink | None = None
         self._broken_until = 0.0
         self._still = 0
-        self.opened = 0
+
+    @property
+    def description(self) -> str:
+        return f"the {self.name} of the simulated house"
+
+    def stop(self) -> None:
+        _on_loop(self._loop, self._close)
+
+    def break_for(self, seconds: float) -> None:
+        """Unplug it: a stream that is open is lost, and it cannot be opened for so long."""
+        self._broken_until = self._loop.time() + seconds
+        if self._on_end is not None:
+            on_end = self._on_end
+            self._close()
+            on_end(DeviceError(f"the {self.name} was unplugged"))
+
+    def stand_still(self, openings: int) -> None:
+        """Give and take nothing any more, until it has been opened so many times."""
+        self._still = openings
+
+    def _begin(self, step: Callable[[float], None], on_end: EndSink) -> None:
+        if self._loop.time() < self._broken_until:
+            raise DeviceError(f"the {self.name} is not there")
+
+        def on_the_loop() -> None:
+            self._close()
+            self._still = max(0, self._still - 1)
+            self._on_end = on_end
+            self._stepper = _Stepper(self._sound, lambda since: None if self._still else step(since), REST)
+
+        _on_loop(self._loop, on_the_loop)
+
+    def _close(self) -> None:
+        self._on_end = None
+        if self._stepper is not None:
+            self._stepper.stop()
+            self._stepper = None
+
+
+class SimulatedMicrophone(_Device):
+    """Hears labels."""
+
+    name = "microphone"
+    steady = True
 
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
-        """On a thread, as the daemon opens devices."""
-        if self._loop.time() < self._broken_until:
-            raise DeviceError("the microphone is not there")
-        _on_loop(self._loop, lambda: self._open(on_frame, on_end))
-
-    def _open(self, on_frame: FrameSink, on_end: EndSink) -> None:
         def step(since: float) -> None:
-            if self._still:
-                return
             start = (round(since / TICK) - 1) * FRAME_SAMPLES
             label = self._sound.label(self._loop.time() - TICK / 2)
             pcm = label.to_bytes(2, "little", signed=True) * FRAME_SAMPLES
             on_frame(AudioFrame(start, pcm, self._loop.time()))
 
-        self.opened += 1
-        self._still = max(0, self._still - 1)
-        self._on_end = on_end
-        self._stepper = _Stepper(self._sound, step, REST)
-
-    def stop(self) -> None:
-        _on_loop(self._loop, self._close)
-
-    def _close(self) -> None:
-        self._on_end = None
-        if self._stepper is not None:
-            self._stepper.stop()
-            self._stepper = None
-
-    def break_for(self, seconds: float) -> None:
-        self._broken_until = self._loop.time() + seconds
-        if self._on_end is not None:
-            on_end = self._on_end
-            self._close()
-            on_end(DeviceError("the microphone was unplugged"))
-
-    def stand_still(self, openings: int) -> None:
-        """Give nothing any more, until it has been opened so many times."""
-        self._still = openings
+        self._begin(step, on_end)
 
 
-class SimulatedSpeaker:
+class SimulatedSpeaker(_Device):
     """Pulls while there is something to hear, and tells ``heard`` whether it was silence."""
 
-    description = "the speaker of the simulated house"
+    name = "speaker"
     latency = 0.02
 
     def __init__(self, sound: Sound, heard: Callable[[bool], None]) -> None:
-        self._sound = sound
+        super().__init__(sound)
         self._heard = heard
-        self._loop = asyncio.get_running_loop()
-        self._stepper: _Stepper | None = None
-        self._on_end: EndSink | None = None
-        self._broken_until = 0.0
-        self._still = 0
 
     def start(self, source: PcmSource, on_end: EndSink) -> None:
-        if self._loop.time() < self._broken_until:
-            raise DeviceError("the speaker is not there")
-        _on_loop(self._loop, lambda: self._open(source, on_end))
-
-    def _open(self, source: PcmSource, on_end: EndSink) -> None:
-        def step(_since: float) -> None:
-            if not self._still:
-                self._heard(any(source(_BLOCK)))
-
-        self._close()
-        self._still = max(0, self._still - 1)
-        self._on_end = on_end
-        self._stepper = _Stepper(self._sound, step, REST)
-
-    def stop(self) -> None:
-        _on_loop(self._loop, self._close)
-
-    def _close(self) -> None:
-        self._on_end = None
-        if self._stepper is not None:
-            self._stepper.stop()
-            self._stepper = None
-
-    def break_for(self, seconds: float) -> None:
-        self._broken_until = self._loop.time() + seconds
-        if self._on_end is not None:
-            on_end = self._on_end
-            self._close()
-            on_end(DeviceError("the speaker was unplugged"))
-
-    def stand_still(self, openings: int) -> None:
-        """Take nothing any more, until it has been opened so many times."""
-        self._still = openings
+        self._begin(lambda since: self._heard(any(source(_BLOCK))), on_end)
 
 
 class LabelReader:
