@@ -29,7 +29,8 @@ from assistant.local.grammar import DEFAULT_STRICTNESS
 from assistant.local.language import english
 from assistant.local.mind import Mind
 from assistant.local.pronounce import arpabet
-from assistant.local.recognizer import Recognizer, RecognizerProcess
+from assistant.local.recognizer import Recognizer
+from assistant.local.recognizer_process import RecognizerProcess
 from assistant.local.skills import read_tools
 from assistant.local.understanding import ToolWanted, Understanding
 from assistant.local.voice import ipa

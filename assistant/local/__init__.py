@@ -11,7 +11,7 @@
     language    the words of a language, from assistant/languages; translation: what tools say in another one
     understanding  text -> tool call or a built-in request, with hassil; nearest: what was nearly written
     grammar     PURE: templates -> word graph for the recogniser
-    engines     which recogniser there is: recognizer (a child process, recognizer_worker, which may die),
+    engines     which recogniser there is: recognizer_process (a child, recognizer_worker, which may die),
                 or one of transcribers, which others bring
     voice       text -> speech with espeak-ng
 

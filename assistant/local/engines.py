@@ -9,15 +9,8 @@ from typing import Literal, assert_never
 
 from assistant.local.grammar import Grammar
 from assistant.local.language import Language
-from assistant.local.recognizer import (
-    Engine,
-    Pronounce,
-    Recognizer,
-    RecognizerError,
-    RecognizerProcess,
-    Transcript,
-    Utterance,
-)
+from assistant.local.recognizer import Engine, Recognizer, RecognizerError, Transcript, Utterance
+from assistant.local.recognizer_process import Pronounce, RecognizerProcess
 from assistant.local.transcribers import FreeEngine, VoskTranscriber, WhisperTranscriber, WyomingTranscriber
 
 _log = logging.getLogger(__name__)

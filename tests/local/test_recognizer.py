@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.local import recognizer as module
+from assistant.local import recognizer_process as module
 from assistant.local.grammar import Grammar, compile_grammar
 from assistant.local.pronounce import arpabet
-from assistant.local.recognizer import Recognizer, RecognizerError, RecognizerProcess, Transcript
+from assistant.local.recognizer import Recognizer, RecognizerError, Transcript
+from assistant.local.recognizer_process import RecognizerProcess
 from assistant.local.recognizer_wire import HEADER, MAX_PAYLOAD, Frame, Kind, decode_header, grammar_payload
 from assistant.local.recognizer_worker import Decoder
 from assistant.local.skills import read_tools

@@ -27,7 +27,8 @@ from assistant.errors import ModelLoadError
 from assistant.local import transcribers
 from assistant.local.engines import EngineName, SttSettings, make_engine
 from assistant.local.language import english, language
-from assistant.local.recognizer import Engine, RecognizerError, RecognizerProcess
+from assistant.local.recognizer import Engine, RecognizerError
+from assistant.local.recognizer_process import RecognizerProcess
 from tests.local.client import client, server
 
 SPEECH = (np.arange(16_000) % 100).astype("<i2").tobytes()  # one second of something
