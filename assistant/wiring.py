@@ -14,26 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from assistant import echo_choice
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
-from assistant.audio import echo_report
 from assistant.audio.analysis import Analyzer
-from assistant.audio.echo import EchoPath
-from assistant.audio.echo_report import EchoReport
 from assistant.audio.hearing import Hearing
-from assistant.audio.ports import EchoCanceller, Microphone, Speaker, WakeWordDetector
+from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
+from assistant.config.values import WAV_PREFIX
 from assistant.core import personas as core_personas
 from assistant.core.capture_health import CaptureHealth
 from assistant.core.connecting import Connect, ConnectHints
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
-from assistant.core.policy import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp
+from assistant.core.policy import END_CONVERSATION, ConversationSettings, FollowUp
 from assistant.core.pricing import Price
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
-from assistant.errors import ConfigError, ModelLoadError
+from assistant.errors import ConfigError
 from assistant.journal import Journal
 from assistant.ledger.bookkeeper import Brain
 from assistant.ledger.budget import Caps
@@ -69,8 +68,6 @@ END_CONVERSATION_SPEC: Final = {
 
 log = logging.getLogger(__name__)
 
-WAV_PREFIX = "wav:"
-
 TOOL_MARGIN_S = 5.0
 """How much longer than the longest time limit of a tool the conversation waits for its answer."""
 
@@ -79,7 +76,7 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
     limits = [tool.options.time_limit_s or config.tools.time_limit_s for tool in tools.tools.values()]
     session, endpointing = config.session, config.endpointing
     return ConversationSettings(
-        barge_in=barge_in(config),
+        barge_in=echo_choice.barge_in(config),
         duck_db=config.barge_in.duck_db,
         follow_up=FollowUp(config.follow_up.mode),
         follow_up_window=config.follow_up.window_s,
@@ -97,22 +94,6 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         personas=personas(config),
         wake_earcon_delay=0.35 if config.audio.earcons else None,
     )
-
-
-def barge_in(config: Config) -> BargeIn:
-    """What may interrupt an answer. ``auto`` is half-duplex until the echo test was passed on these devices."""
-    if config.barge_in.mode != "auto":
-        return BargeIn(config.barge_in.mode)
-    report = _echo_report(config)
-    passed = report is not None and report.passed
-    return BargeIn.SPEECH if passed and config.echo.canceller != "off" else BargeIn.WAKE_WORD
-
-
-def _echo_report(config: Config) -> EchoReport | None:
-    """What the echo test has found, if it holds for these devices at this volume."""
-    audio, report = config.audio, echo_report.load(config.state_folder)
-    covered = report is not None and report.covers(audio.input.device, audio.output.device, audio.output.volume)
-    return report if covered else None
 
 
 def endpointing_settings(config: Config) -> EndpointingSettings:
@@ -357,35 +338,13 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
     """
     from assistant.adapters.webrtc_vad import WebRtcVad
 
-    def vad() -> WebRtcVad:
-        return WebRtcVad(config.vad.aggressiveness)
-
-    canceller = echo_canceller(config) if reference is not None else None
     echo = None
-    if canceller is not None and reference is not None:
-        report = _echo_report(config)
-        echo = EchoPath(canceller, reference, (vad(), vad()), report.leak_db if report else None)
+    if reference is not None:
+        report = echo_choice.tested(config)
+        echo = echo_choice.echo_path(config, reference, report.leak_db if report else None)
     recording = (config.audio.input.device or "").startswith(WAV_PREFIX)  # it may hold silence, and keeps its own time
-    return Analyzer(wake_words(config), vad(), echo, None if recording else CaptureHealth())
-
-
-def echo_canceller(config: Config) -> EchoCanceller | None:
-    """None if echo is not to be cancelled. Raises ModelLoadError if ``webrtc`` was asked for and cannot be loaded."""
-    from assistant.adapters.livekit_aec import WebRtcEchoCanceller
-
-    wanted, audio = config.echo.canceller, config.audio
-    files = any(
-        name == "none" or (name or "").startswith(WAV_PREFIX) for name in (audio.input.device, audio.output.device)
-    )
-    if wanted == "off" or (wanted == "auto" and files):
-        return None
-    try:
-        return WebRtcEchoCanceller(noise_suppression=config.echo.noise_suppression)
-    except ModelLoadError as error:
-        if wanted == "webrtc":
-            raise
-        log.warning("%s", error)
-        return None
+    vad = WebRtcVad(config.vad.aggressiveness)
+    return Analyzer(wake_words(config), vad, echo, None if recording else CaptureHealth())
 
 
 def wake_gate(config: Config) -> WakeGate:

@@ -46,7 +46,8 @@ DIRECTIONS = {
     "phrasebook": "core types errors",
     "engine": "alerts journal phrasebook tools realtime audio core types errors",
     "brains": "local realtime core config types errors",
-    "wiring": "records scribe ledger journal phrasebook local tools plugin adapters audio realtime "
+    "echo_choice": "adapters audio config core errors",
+    "wiring": "echo_choice records scribe ledger journal phrasebook local tools plugin adapters audio realtime "
     "core config types errors",
     "surroundings": "wiring scribe tools plugin audio config types",
     "controls": "health engine tools plugin core types errors",
@@ -61,10 +62,10 @@ DIRECTIONS = {
     "daemon": "console metrics supervision mouth surroundings control controls happenings health ears assembly "
     "wiring engine journal adapters audio core config types errors",
     # Programs around it.
-    "doctor": "wiring brains control supervision tools adapters audio realtime core config types errors",
+    "doctor": "echo_choice wiring brains control supervision tools adapters audio realtime core config types errors",
     "testing": "local tools plugin audio realtime core types errors",
     "demo": "local audio core config types errors",
-    "cli": "doctor control ledger turnlog demo daemon assembly wiring engine alerts journal logs "
+    "cli": "echo_choice doctor control ledger turnlog demo daemon assembly wiring engine alerts journal logs "
     "local tools plugin adapters audio realtime core config types errors",
     "__main__": "cli",
     "__init__": "",

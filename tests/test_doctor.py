@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ REPORT = EchoReport("mic", None, 70, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
 
 
 def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
-    doctor_echo.show(REPORT)
+    doctor_echo.show(REPORT, "auto")
     shown = capsys.readouterr().out
-    for part in ("80 ms", "-30 dBFS at volume 70", "35 dB", "0 times in 30 s", "speaking interrupts an answer"):
+    for part in ("-30 dBFS, 80 ms late", "35 dB", "0 times in 30 s", "speaking interrupts an answer, up to volume 70"):
         assert part in shown
 
 
@@ -28,14 +29,25 @@ def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -
     [
         ({"delay_ms": 600.0}, "wireless"),
         ({"interruptions": 2}, "turn the volume down"),
-        ({"removed_db": 3.0}, "does the microphone hear this speaker"),
+        ({"removed_db": 3.0}, "is another speaker heard"),
+        ({"canceller": "device", "removed_db": None}, "belong to the canceller"),
     ],
 )
-def test_a_failure_says_what_to_do(changes: dict[str, float], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
-    doctor_echo.show(dataclasses.replace(REPORT, passed=False, **changes))  # type: ignore[arg-type]
+def test_a_failure_says_what_to_do(changes: dict[str, Any], advice: str, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor_echo.show(dataclasses.replace(REPORT, passed=False, **changes), "auto")
     shown = capsys.readouterr().out
     assert "only the wake word interrupts" in shown
     assert advice in shown
+
+
+def test_a_microphone_that_cancels_and_a_mode_that_does_not_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    report = dataclasses.replace(REPORT, canceller="device", removed_db=None, echo_dbfs=-61.0, suspicions=1)
+    doctor_echo.show(report, "wake_word")
+    shown = capsys.readouterr().out
+    assert "the microphone itself" in shown and "left of the echo:       -61 dBFS" in shown
+    assert "removed" not in shown
+    assert "once;" in shown
+    assert "barge_in.mode is wake_word: as long as it is, this changes nothing" in shown
 
 
 def test_without_cancellation_there_is_nothing_to_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

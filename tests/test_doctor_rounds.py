@@ -68,10 +68,12 @@ def test_levels_are_in_decibels_of_full_scale() -> None:
 
 def test_what_the_echo_test_allows() -> None:
     report = EchoReport("mic", None, 70, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
-    assert "may interrupt" in judge_echo(report, True, "auto").text
-    assert judge_echo(report, False, "auto").level is Level.ADVICE
-    assert judge_echo(None, False, "auto").level is Level.ADVICE
-    assert judge_echo(None, False, "wake_word").level is Level.OK
+    assert "may interrupt" in judge_echo(report, True, "auto", "webrtc").text
+    assert "another canceller" in judge_echo(report, False, "auto", "device").text
+    assert judge_echo(report, False, "auto", "webrtc").level is Level.ADVICE
+    assert judge_echo(None, False, "auto", "device").level is Level.ADVICE
+    assert judge_echo(None, False, "auto", "off").level is Level.OK
+    assert judge_echo(None, False, "wake_word", "webrtc").level is Level.OK
 
 
 # --- machine ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,21 @@ _STEP_MS = 10  # the module takes exactly this much at a time
 _RATES = {rate * FRAME_MS // 1000 * 2: rate for rate in (MIC_RATE, SPEAKER_RATE)}  # by the bytes in one frame
 
 
+def load() -> tuple[Any, Any]:
+    """Import what is used of the package: its frame and its audio module; 0.2 s and 23 MB, once.
+
+    Raises ModelLoadError if it is missing or does not work here.
+    """
+    try:
+        from livekit.rtc import AudioFrame
+        from livekit.rtc.apm import AudioProcessingModule
+    except (ImportError, OSError) as error:
+        raise ModelLoadError(
+            f"echo cancellation cannot be loaded ({error}): pip install livekit, or set echo.canceller: off"
+        ) from error
+    return AudioFrame, AudioProcessingModule
+
+
 class WebRtcEchoCanceller:
     """Removes what the speaker plays from microphone frames. One thread at a time.
 
@@ -27,15 +42,7 @@ class WebRtcEchoCanceller:
     """
 
     def __init__(self, *, noise_suppression: bool = False) -> None:
-        try:
-            from livekit.rtc import AudioFrame  # 0.2 s and 23 MB: only a daemon that cancels echo pays for it
-            from livekit.rtc.apm import AudioProcessingModule
-        except (ImportError, OSError) as error:
-            raise ModelLoadError(
-                f"echo cancellation cannot be loaded ({error}): pip install livekit, or set echo.canceller: off"
-            ) from error
-        self._frame: Any = AudioFrame
-        self._new_module: Any = AudioProcessingModule
+        self._frame, self._new_module = load()
         self._noise_suppression = noise_suppression
         self.reset()
 

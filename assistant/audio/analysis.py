@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from assistant.audio.device_echo import DeviceEchoPath
 from assistant.audio.echo import EchoPath
 from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
 from assistant.core.barge_in import Evidence
@@ -57,7 +58,7 @@ class Analyzer:
         self,
         wake_words: WakeWordDetector,
         vad: VoiceActivityDetector,
-        echo: EchoPath | None = None,
+        echo: EchoPath | DeviceEchoPath | None = None,
         capture: CaptureHealth | None = None,
     ) -> None:
         self._wake_words = wake_words

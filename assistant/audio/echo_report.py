@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,23 @@ log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "echo.json"
 _VERSION: Final = 1
+
+MAX_DELAY_MS: Final = 400.0
+"""AEC3 finds delays of up to 500 ms; some of that is kept for the room."""
+MIN_REMOVED_DB: Final = 10.0
+"""Less than this is no cancellation: the assistant would not interrupt itself, but hear nobody over its echo either."""
+INAUDIBLE_DBFS: Final = -55.0  # headphones
+OVER_ROOM_DB: Final = 3.0  # no more than this over the room's own noise is not heard either
+MAX_SUSPICIONS: Final = 3
+"""Ducks in half a minute that a user would put up with."""
+
+
+class Shortfall(Enum):
+    """Why a test was not passed."""
+
+    LATE = "the echo comes too late to be cancelled"
+    LEFT = "too much of the echo is left"
+    ALARMS = "its own speech is taken for a person's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +43,14 @@ class EchoReport:
     microphone, speaker: the devices as the config names them; None is the system's default.
     volume: percent at which it was done.
     delay_ms: of the echo at the microphone, after the reference; None if no echo was found.
-    echo_dbfs: level of the echo at the microphone. removed_db: how much of it the canceller removes (ERLE).
+    echo_dbfs: level of the echo as the microphone gives it.
+    removed_db: how much of it the canceller removes (ERLE); None: it was removed before it came, nobody knows how much.
     suspicions, interruptions: how often the assistant's own speech was suspected, and taken, to be a person.
     speech_s: seconds of its own speech in which those were counted.
     passed: speech may interrupt an answer.
-    leak_db: what AEC3 usually leaves of playback, relative to it, so that nobody has to learn it again; None: unknown.
+    leak_db: what is usually left of playback, relative to it, so that nobody has to learn it again; None: unknown.
+    canceller: who cancelled: webrtc or device, as in ``echo.canceller``.
+    room_dbfs: level of the room while nothing was played; None: unknown.
     """
 
     microphone: str | None
@@ -37,16 +58,37 @@ class EchoReport:
     volume: int
     delay_ms: float | None
     echo_dbfs: float
-    removed_db: float
+    removed_db: float | None
     suspicions: int
     interruptions: int
     speech_s: float
     passed: bool
     leak_db: float | None = None
+    canceller: str = "webrtc"
+    room_dbfs: float | None = None
 
-    def covers(self, microphone: str | None, speaker: str | None, volume: int) -> bool:
-        """Whether what was found holds for these devices, at this volume: not if it is louder than in the test."""
-        return (microphone, speaker) == (self.microphone, self.speaker) and volume <= self.volume
+    def covers(self, microphone: str | None, speaker: str | None, canceller: str, volume: int) -> bool:
+        """Whether what was found holds for these devices and this canceller, and at this volume: not if it is louder
+        than in the test."""
+        tested = (self.microphone, self.speaker, self.canceller)
+        return (microphone, speaker, canceller) == tested and volume <= self.volume
+
+    @property
+    def left_dbfs(self) -> float:
+        """Level of what is left of the echo, the room's noise included."""
+        return self.echo_dbfs - (self.removed_db or 0.0)
+
+    @property
+    def shortfalls(self) -> tuple[Shortfall, ...]:
+        """What stands against letting speech interrupt an answer; nothing if the test was passed."""
+        room = -100.0 if self.room_dbfs is None else self.room_dbfs
+        heard = self.left_dbfs > max(INAUDIBLE_DBFS, room + OVER_ROOM_DB)
+        found = {
+            Shortfall.LATE: self.canceller == "webrtc" and self.delay_ms is not None and self.delay_ms > MAX_DELAY_MS,
+            Shortfall.LEFT: heard and (self.removed_db is None or self.removed_db < MIN_REMOVED_DB),
+            Shortfall.ALARMS: self.interruptions > 0 or self.suspicions > MAX_SUSPICIONS,
+        }
+        return tuple(shortfall for shortfall, so in found.items() if so)
 
 
 def save(folder: Path, report: EchoReport) -> Path:

@@ -11,6 +11,7 @@ from assistant.adapters.webrtc_vad import WebRtcVad
 from assistant.audio.wake_history import read_history
 from assistant.cli.common import complain, run_async, say
 from assistant.config import Config
+from assistant.config.values import WAV_PREFIX
 from assistant.core.wake_attempts import NEAR_MISS, TryCounter, propose_threshold, what_if
 from assistant.errors import EXIT_FAILURE, EXIT_OK, DeviceError
 from assistant.types import AudioFrame
@@ -57,10 +58,10 @@ async def _frames(device: str | None) -> AsyncIterator[AudioFrame]:
     def put(item: AudioFrame | DeviceError | None) -> None:
         loop.call_soon_threadsafe(frames.put_nowait, item)
 
-    if device is not None and device.startswith(wiring.WAV_PREFIX):
+    if device is not None and device.startswith(WAV_PREFIX):
         from assistant.adapters.wav_device import WavMicrophone
 
-        microphone = WavMicrophone(device.removeprefix(wiring.WAV_PREFIX), loop=loop, paced=False)
+        microphone = WavMicrophone(device.removeprefix(WAV_PREFIX), loop=loop, paced=False)
         microphone.start(put, put)
     else:
         microphone = wiring.microphone(device, loop)  # type: ignore[assignment]

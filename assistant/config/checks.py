@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from assistant.config.brains import Finding, foreign_settings, providers_in_use, resolve, section_of
 from assistant.config.credentials import file_warning
 from assistant.config.sections import Settings
-from assistant.config.values import STDIN
+from assistant.config.values import STDIN, WAV_PREFIX
 from assistant.core.pricing import listed_as
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -51,6 +51,8 @@ def find_warnings(settings: Settings) -> Iterator[Finding]:
         yield ("local", "stt", "engine"), message
     if settings.barge_in.mode == "speech" and settings.echo.canceller == "off":
         yield ("barge_in", "mode"), "without echo cancellation the assistant may interrupt itself; headphones are fine"
+    if settings.echo.noise_suppression and settings.echo.canceller in ("device", "off"):
+        yield ("echo", "noise_suppression"), "has no effect: it is a part of canceller: webrtc"
 
 
 def _console(settings: Settings) -> Iterator[Finding]:
@@ -94,6 +96,8 @@ def _hearing(settings: Settings) -> Iterator[Finding]:
     if endpointing.start_ms > endpointing.start_window_ms:
         message = f"must be at least start_ms ({endpointing.start_ms}): it is the window in which that much is heard"
         yield ("endpointing", "start_window_ms"), message
+    if settings.echo.canceller == "device" and (settings.audio.input.device or "").startswith(WAV_PREFIX):
+        yield ("echo", "canceller"), "device is for microphones: a recording cancels nothing, so set auto or off"
     if barge_in.speech_ms > barge_in.speech_window_ms:
         message = f"must be at least speech_ms ({barge_in.speech_ms}): it is the window in which that much is heard"
         yield ("barge_in", "speech_window_ms"), message

@@ -233,8 +233,9 @@ class BargeIn(Block):
 class Echo(Block):
     """Taking the assistant's own voice out of the microphone."""
 
-    canceller: Literal["auto", "webrtc", "off"] = Field(
-        default="auto", description="auto = webrtc, unless microphone or speaker is a file"
+    canceller: Literal["auto", "webrtc", "device", "off"] = Field(
+        default="auto",
+        description="device = the microphone does it itself; auto = webrtc, unless microphone or speaker is a file",
     )
     noise_suppression: Switch = Field(default=False, description="Also remove steady noise from what is sent")
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from assistant import wiring
+from assistant import echo_choice, wiring
 from assistant.audio import echo_report
 from assistant.brains import Brains
 from assistant.config import Config, providers_in_use
@@ -79,10 +79,11 @@ async def _played(sound: SoundCheck, device: str | None) -> Sequence[Finding]:
 
 
 async def _barge_in(config: Config) -> Sequence[Finding]:
-    report = await asyncio.to_thread(echo_report.load, config.state_folder)
-    audio = config.audio
-    covered = report is not None and report.covers(audio.input.device, audio.output.device, audio.output.volume)
-    return [judge_echo(report, covered, config.barge_in.mode)]
+    def look() -> Finding:
+        report, tested = echo_report.load(config.state_folder), echo_choice.tested(config)
+        return judge_echo(report, tested is not None, config.barge_in.mode, echo_choice.canceller(config))
+
+    return [await asyncio.to_thread(look)]
 
 
 async def _plugins(config: Config) -> Sequence[Finding]:

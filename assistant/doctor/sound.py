@@ -119,7 +119,8 @@ class SoundCheck:
         if delay is None:
             return [
                 advice(
-                    "the chirp was played, and the microphone did not hear it", "fine with headphones; else: is it on?"
+                    "the chirp was played, and the microphone did not hear it",
+                    "fine with headphones, or where the microphone cancels echo itself; else: is the speaker on?",
                 )
             ]
         return [ok(f"the microphone hears it after {delay:.0f} ms, at {levels(frames, CHIRP_S).peak_dbfs:.0f} dBFS")]
@@ -161,14 +162,17 @@ class SoundCheck:
             self._lose(event.error)
 
 
-def judge_echo(report: EchoReport | None, covered: bool, mode: str) -> Finding:
-    """Whether the longer echo test was passed here."""
+def judge_echo(report: EchoReport | None, covered: bool, mode: str, canceller: str) -> Finding:
+    """Whether the longer echo test was passed here. covered: whether it holds for the devices and settings of now."""
     if mode != "auto":
         return ok(f"barge_in.mode is {mode}")
+    if canceller == "off":
+        return ok("only the wake word interrupts an answer, as echo is not cancelled")
     if report is None:
         return advice("only the wake word interrupts an answer", "run `assistant doctor --echo` to allow speech to")
     if not covered:
-        return advice("the echo test was made with other devices, or a lower volume", "run `assistant doctor --echo`")
+        what = "with other devices, another canceller or a lower volume"
+        return advice(f"the echo test was made {what}: only the wake word interrupts", "run `assistant doctor --echo`")
     if not report.passed:
         return advice("the echo test was not passed: only the wake word interrupts an answer", "see docs/echo.md")
     return ok("speech may interrupt an answer (the echo test was passed)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 
 from assistant.adapters.livekit_aec import WebRtcEchoCanceller
 from assistant.adapters.webrtc_vad import WebRtcVad
-from assistant.audio.echo_report import EchoReport
+from assistant.audio.device_echo import DeviceEchoPath
+from assistant.audio.echo import EchoPath
+from assistant.audio.echo_report import EchoReport, Shortfall
 from assistant.audio.echo_test import EchoTest, chirp, find_delay
-from assistant.audio.ports import EndSink, FrameSink, PcmSource
+from assistant.audio.ports import EchoCanceller, EndSink, FrameSink, PcmSource
+from assistant.audio.reference import ReferenceBuffer
 from assistant.core.endpointing import EndpointingSettings
 from assistant.errors import DeviceError
 from assistant.testing.room import DESK, FAR_FRAME, HALL, RoomSettings, SimulatedRoom
@@ -32,14 +36,18 @@ class NoCanceller:
 
 
 class Devices:
-    """A microphone and a speaker in one simulated room. The speaker is heard as late as the room's delay says."""
+    """A microphone and a speaker in one simulated room. The speaker is heard as late as the room's delay says.
+
+    cancels: what the microphone has built in.
+    """
 
     description = "simulated"
     latency = LATENCY
 
-    def __init__(self, room: SimulatedRoom | None, dies_after: int | None = None) -> None:
+    def __init__(self, room: SimulatedRoom | None, dies_after: int | None, cancels: EchoCanceller | None) -> None:
         self.room = room
         self.dies_after = dies_after
+        self.cancels = cancels
         self.loop = asyncio.get_running_loop()
         self.source: PcmSource | None = None
         self.on_frame: FrameSink | None = None
@@ -63,6 +71,8 @@ class Devices:
     def tick(self, due: float) -> None:
         far = self.source(FAR_FRAME) if self.source else bytes(FAR_FRAME * 2)
         mic = self.room.hear(far) if self.room else bytes(FRAME_BYTES)
+        if self.cancels:
+            mic = self.cancels.process(mic, far)
         if self.on_frame is None:
             return
         if self.frames == self.dies_after:
@@ -88,17 +98,33 @@ class _Speaker:
         self.devices.source = None
 
 
+def webrtc(reference: ReferenceBuffer) -> EchoPath:
+    return EchoPath(WebRtcEchoCanceller(), reference, (WebRtcVad(2), WebRtcVad(2)))
+
+
+def nothing(reference: ReferenceBuffer) -> EchoPath:
+    return EchoPath(NoCanceller(), reference, (WebRtcVad(2), WebRtcVad(2)))
+
+
+def device(reference: ReferenceBuffer) -> DeviceEchoPath:
+    return DeviceEchoPath(reference, WebRtcVad(2))
+
+
 def measured(
-    settings: RoomSettings | None, *, cancel: bool = True, dies_after: int | None = None, volume: int = 100
+    settings: RoomSettings | None,
+    path: Callable[[ReferenceBuffer], EchoPath | DeviceEchoPath] = webrtc,
+    *,
+    dies_after: int | None = None,
+    volume: int = 100,
+    cancels: bool = False,
 ) -> EchoReport:
     async def main() -> EchoReport:
         room = SimulatedRoom(settings, 1) if settings else None
-        devices = Devices(room, dies_after)
+        devices = Devices(room, dies_after, WebRtcEchoCanceller() if cancels else None)
         test = EchoTest(
             devices,
             devices.speaker,
-            WebRtcEchoCanceller() if cancel else NoCanceller(),
-            (WebRtcVad(2), WebRtcVad(2)),
+            path,
             volume=volume,
             duck_db=15.0,
             endpointing=EndpointingSettings(),
@@ -117,7 +143,8 @@ def test_a_good_room_passes() -> None:
     report = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), volume=70)
     assert report.passed
     assert (report.interruptions, report.suspicions) == (0, 0)
-    assert report.removed_db > 25
+    assert report.removed_db is not None and report.removed_db > 25
+    assert (report.canceller, report.room_dbfs) == ("webrtc", pytest.approx(-66, abs=1))
     assert report.leak_db is not None and -60.0 <= report.leak_db < -20.0
     assert (report.microphone, report.speaker, report.volume) == ("mic", None, 70)
     assert report.delay_ms == pytest.approx(100 - LATENCY * 1000 + 20, abs=3)  # the reference leads by 20 ms
@@ -126,22 +153,41 @@ def test_a_good_room_passes() -> None:
 
 
 def test_a_canceller_that_removes_nothing_does_not_pass() -> None:
-    report = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), cancel=False)
+    report = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), nothing)
     assert not report.passed
+    assert Shortfall.LEFT in report.shortfalls
     assert report.delay_ms == pytest.approx(60, abs=3)
-    assert abs(report.removed_db) < 1
+    assert report.removed_db is not None and abs(report.removed_db) < 1
 
 
 def test_a_wireless_speaker_in_a_cruel_room_does_not_pass() -> None:
     report = measured(replace(HALL, echo_dbfs=-14.0, delay_ms=600.0))
     assert not report.passed
-    assert report.removed_db < 10
+    assert report.removed_db is not None and report.removed_db < 10
+    assert set(report.shortfalls) >= {Shortfall.LEFT}
 
 
-def test_headphones_pass() -> None:
-    report = measured(replace(DESK, echo_dbfs=-100.0))
-    assert report.passed
+def test_headphones_pass_in_a_loud_room() -> None:
+    """Its noise is not removed, and is no echo."""
+    report = measured(replace(DESK, echo_dbfs=-100.0, noise_dbfs=-50.0))
+    assert report.removed_db is not None and report.removed_db < 10
     assert report.delay_ms is None
+    assert report.passed
+
+
+def test_a_microphone_that_cancels_by_itself_passes() -> None:
+    report = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), device, cancels=True)
+    assert report.passed, report
+    assert (report.canceller, report.removed_db) == ("device", None)
+    assert report.left_dbfs < -55
+    assert report.leak_db is not None
+
+
+def test_a_microphone_that_only_says_that_it_cancels_does_not_pass() -> None:
+    report = measured(DESK, device)
+    assert Shortfall.LEFT in report.shortfalls
+    assert not report.passed
+    assert report.left_dbfs > -45
 
 
 def test_a_dead_microphone_is_said() -> None:
