@@ -227,6 +227,10 @@ class Engine:
                 self._player.finish(item)
             case do.StopPlayback():
                 self._player.interrupt()
+            case do.HoldPlayback():
+                self._player.hold()
+            case do.ResumePlayback():
+                self._player.resume()
             case do.Duck(db):
                 self._player.duck(db)
             case do.PlayEarcon(kind):

@@ -78,6 +78,8 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
     return ConversationSettings(
         barge_in=echo_choice.barge_in(config),
         duck_db=config.barge_in.duck_db,
+        confirm_interruption=config.barge_in.confirm_ms / 1000,
+        end_silence=endpointing.end_silence_ms / 1000,
         follow_up=FollowUp(config.follow_up.mode),
         follow_up_window=config.follow_up.window_s,
         no_speech_timeout=endpointing.no_speech_timeout_s,
@@ -356,6 +358,7 @@ def wake_gate(config: Config) -> WakeGate:
             threshold_speaking=word.threshold_speaking,
             patience=(word.patience, word.patience_window),
             refractory_ms=word.refractory_ms,
+            verifier_threshold=None if word.verifier is None else word.verifier_threshold,
         )
         for word in config.wake.words
     ]
@@ -364,9 +367,20 @@ def wake_gate(config: Config) -> WakeGate:
 
 def wake_words(config: Config) -> WakeWordDetector:
     """The detector of all wake words of the config. Raises ModelLoadError."""
+    from assistant.adapters.verifier_file import read_verifier
     from assistant.adapters.wake_engines import load_detector
 
-    return load_detector([(word.engine, word.model) for word in config.wake.words], idle_gate=config.wake.idle_gate)
+    models = [(word.engine, word.model) for word in config.wake.words]
+    files = {wake_word_name(word.model): word.verifier for word in config.wake.words if word.verifier is not None}
+    verifiers = {name: read_verifier(file, name) for name, file in files.items()}
+    return load_detector(models, idle_gate=config.wake.idle_gate, verifiers=verifiers)
+
+
+def verifier_thresholds(config: Config) -> dict[str, float]:
+    """How sure its verifier must be, for each wake word that has one."""
+    return {
+        wake_word_name(word.model): word.verifier_threshold for word in config.wake.words if word.verifier is not None
+    }
 
 
 def phrasebook(config: Config) -> Phrasebook:

@@ -202,6 +202,16 @@ class Player:
         for item, played_ms in played.items():
             self._loop.call_soon(self._emit, PlaybackStopped(item, played_ms, True, now))
 
+    def hold(self) -> None:
+        """Silence the answer at once and keep the rest of it, for :meth:`resume` or :meth:`interrupt`."""
+        with self._lock:
+            self._playout.hold()
+
+    def resume(self) -> None:
+        """Go on where the answer was held."""
+        with self._lock:
+            self._playout.resume()
+
     def duck(self, db: float) -> None:
         """Make the answer softer by ``db``, smoothly; 0 for as it was. Earcons and alerts stay as they are."""
         with self._lock:

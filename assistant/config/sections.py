@@ -177,6 +177,10 @@ class WakeWord(Section):
     refractory_ms: int = Field(
         default=2000, ge=0, le=10_000, description="Time after a hit in which further hits are ignored"
     )
+    verifier: FilePath | None = Field(
+        default=None, description="Model of how people here say it (.npz), which has to agree; null = none"
+    )
+    verifier_threshold: float = Field(default=0.5, gt=0, lt=1, description="How sure the verifier must be")
     persona: str | None = Field(
         default=None, min_length=1, description="Who answers to this wake word: a name in personas; null = nobody else"
     )
@@ -225,6 +229,9 @@ class BargeIn(Block):
     )
     speech_ms: int = Field(default=80, ge=20, le=1000, description="mode speech: speech that interrupts ...")
     speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
+    confirm_ms: int = Field(
+        default=200, ge=0, le=1000, description="An interruption shorter than this was none, and the answer goes on"
+    )
     duck_db: float = Field(
         default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"
     )

@@ -186,6 +186,16 @@ class StopPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldPlayback:
+    """Silence the answer at once and keep the rest of it, since somebody may have interrupted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlayback:
+    """Nobody has: go on where the answer was held."""
+
+
+@dataclass(frozen=True, slots=True)
 class Duck:
     """Make the answer softer by ``db``; 0 for as it was."""
 
@@ -263,6 +273,8 @@ Command: TypeAlias = (
     | Play
     | FinishPlayback
     | StopPlayback
+    | HoldPlayback
+    | ResumePlayback
     | Duck
     | PlayEarcon
     | SayPhrase

@@ -28,6 +28,7 @@ from assistant.core.events import Event, ResponseStatus, StopReason
 from assistant.core.history import History
 from assistant.core.notices import Notices
 from assistant.core.personas import FALLBACK, MAIN, Persona
+from assistant.core.playback import Playback
 from assistant.core.policy import (
     CUT_OFF,
     END_CONVERSATION,
@@ -45,13 +46,14 @@ from assistant.core.policy import (
 )
 from assistant.core.responses import Phase, ResponseSlot
 from assistant.core.session_life import SessionLife
-from assistant.core.turn import Input, PlayingItem, Turn
-from assistant.types import CallId, ItemId, ResponseId, TurnId
+from assistant.core.turn import Input, Turn
+from assistant.types import MIC_RATE, CallId, ResponseId, TurnId
 
 
 class _Timer(Enum):
     STATE = "state"
     EARCON = "earcon"
+    HOLD = "hold"  # until then, speech that has silenced the answer may turn out to be none
 
 
 class Conversation:
@@ -66,13 +68,10 @@ class Conversation:
         self._last_turn = TurnId(0)
         self._turn: Turn | None = None
         self._slot = ResponseSlot()
-        self._playing: dict[ItemId, PlayingItem] = {}
-        self._stopping: dict[ItemId, PlayingItem] = {}  # told to stop; how much was heard is still to be reported
-        self._phrase: ItemId | None = None  # a fixed sentence that is being said
-        self._phrases = 0
+        self._playback = Playback()
+        self._interruption: ev.SpeechStarted | None = None  # the speech for which the answer is held
         self._late_calls: set[CallId] = set()  # of turns that are over: answered, but nobody waits for them
         self._notices = Notices()
-        self._ducked = 0.0  # dB
         self._timers: dict[_Timer, float] = {}
         self._out: list[Command] = []
 
@@ -114,9 +113,9 @@ class Conversation:
                 self._speech_stopped(event)
             case ev.BargeInSuspected():
                 if self._state is State.SPEAKING and self._settings.barge_in is not BargeIn.OFF:
-                    self._duck(self._settings.duck_db)
+                    self._out += self._playback.duck(self._settings.duck_db)
             case ev.BargeInCleared():
-                self._duck(0.0)
+                self._out += self._playback.duck(0.0)
             case ev.ConnectHint():
                 self._connect_hint(event)
             case ev.SessionReady():
@@ -136,8 +135,8 @@ class Conversation:
             case ev.AnswerAudio():
                 self._answer_audio(event)
             case ev.AnswerAudioDone():
-                if event.item in self._playing and self._is_live(event.response):
-                    self._finish_item(event.item)
+                if self._is_live(event.response):
+                    self._out += self._playback.finish(event.item)
             case ev.AnswerText():
                 if self._turn and self._is_live(event.response):
                     self._turn.answer += event.delta
@@ -174,7 +173,7 @@ class Conversation:
             case _:
                 assert_never(event)
         if self._state is not State.SPEAKING:
-            self._duck(0.0)
+            self._out += self._playback.duck(0.0)
         return self._out
 
     # --- hearing ----------------------------------------------------------------------------------------------------
@@ -199,11 +198,15 @@ class Conversation:
             self._timers[_Timer.EARCON] = at + self._settings.wake_earcon_delay
 
     def _speech_started(self, event: ev.SpeechStarted) -> None:
-        barge_in = self._state is State.SPEAKING and self._settings.barge_in is BargeIn.SPEECH
-        if barge_in or self._state is State.FOLLOW_UP:
+        if self._state is State.SPEAKING and self._settings.barge_in is BargeIn.SPEECH:
+            self._hold(event)
+        elif self._state is State.FOLLOW_UP:
             self._begin_turn(event.at)
-        elif self._state is not State.LISTENING or (self._turn and self._turn.input is not Input.NONE):
-            return
+            self._begin_utterance(event)
+        elif self._state is State.LISTENING and self._turn and self._turn.input is Input.NONE:
+            self._begin_utterance(event)
+
+    def _begin_utterance(self, event: ev.SpeechStarted) -> None:
         assert self._turn is not None
         self._turn.input = Input.SPEAKING
         self._timers.pop(_Timer.EARCON, None)
@@ -211,12 +214,36 @@ class Conversation:
         self._ensure_session(event.at)
         self._out.append(do.OpenUplink(self._turn.id, event.sample))
 
-    def _duck(self, db: float) -> None:
-        if db != self._ducked:
-            self._ducked = db
-            self._out.append(do.Duck(db))
+    def _hold(self, event: ev.SpeechStarted) -> None:
+        """Fall silent at once, for whoever speaks; but a cough or a rest of echo does not cost the answer."""
+        if self._settings.confirm_interruption <= 0:
+            self._interrupt(event)
+            return
+        self._interruption = event
+        self._out += self._playback.hold()
+        self._timers[_Timer.HOLD] = event.at + self._settings.confirm_interruption + self._settings.end_silence
+
+    def _interrupt(self, event: ev.SpeechStarted) -> None:
+        """It is speech. What was said since it began waits in the ring buffer."""
+        self._begin_turn(event.at)
+        self._begin_utterance(event)
+
+    def _go_on(self, at: float) -> None:
+        """It was nothing: the answer goes on where it was."""
+        self._interruption = None
+        self._timers.pop(_Timer.HOLD, None)
+        self._out += self._playback.resume()
+        self._out.append(do.Listen(Expect.BARGE_IN))
+        self._progress(at)
+        self._advance(at)
 
     def _speech_stopped(self, event: ev.SpeechStopped) -> None:
+        if self._interruption is not None:
+            ended = event.at - (event.sample - event.last_voiced) / MIC_RATE
+            if ended - self._interruption.at < self._settings.confirm_interruption:
+                self._go_on(event.at)
+                return
+            self._interrupt(self._interruption)
         turn = self._turn
         if self._state is not State.LISTENING or turn is None or turn.input is not Input.SPEAKING:
             return
@@ -291,11 +318,10 @@ class Conversation:
         turn = self._turn
         if turn is None or turn.input is Input.NONE:
             return  # nothing was under way; the next utterance opens a new session
-        if self._playing:
+        if self._playback.answering:
             turn.calls.clear()
             turn.needs_create = False
-            for item in self._playing:
-                self._finish_item(item)  # what has arrived is heard to its end
+            self._out += self._playback.finish_all()
             return
         if self._retry(turn, event) or self._fall_back(turn, event):
             return
@@ -325,7 +351,8 @@ class Conversation:
         turn.losses, turn.retry_until = 0, None
         self._out.append(do.PlayEarcon(EarconKind.FALLBACK))
         if not event.failure.retryable:
-            self._say_phrase(FAILURE_PHRASES[event.failure])  # it will not pass by itself, so somebody must know
+            # It will not pass by itself, so somebody must know.
+            self._out += self._playback.say(FAILURE_PHRASES[event.failure])
         self._out += self._life.open(event.at, self._persona)
         self._say_again(turn, event.at)
         return True
@@ -366,12 +393,10 @@ class Conversation:
             self._fail(event.at, "refused", Phrase.FAILED)
 
     def _answer_audio(self, event: ev.AnswerAudio) -> None:
-        if self._turn is None or not self._is_live(event.response) or event.item in self._stopping:
+        if self._turn is None or not self._is_live(event.response) or not self._playback.takes(event.item):
             return
         self._turn.acted = True
-        item = self._playing.setdefault(event.item, PlayingItem(self._life.number, self._turn.id))
-        item.received_bytes += len(event.pcm)
-        self._out.append(do.Play(event.item, event.pcm))
+        self._out += self._playback.play(event.item, event.pcm, self._life.number, self._turn.id)
         if self._state is not State.SPEAKING:
             self._speak(event.at)
         self._progress(event.at)
@@ -388,7 +413,7 @@ class Conversation:
         if event.tool == END_CONVERSATION:
             turn.ending = True
             self._out.append(do.AnswerToolCall(event.call, END_OUTPUT))
-            turn.needs_create = turn.needs_create or not self._playing  # a goodbye, unless it is being said
+            turn.needs_create = turn.needs_create or not self._playback.answering  # a goodbye, unless it is being said
             self._progress(event.at)
             return
         turn.acted = True
@@ -415,10 +440,8 @@ class Conversation:
         self._out += self._slot.done(event.response)
         if not live:
             return
-        for item, playing in self._playing.items():
-            if not playing.finished:
-                self._finish_item(item)
-        if event.status is ResponseStatus.FAILED and not self._playing:
+        self._out += self._playback.finish_all()
+        if event.status is ResponseStatus.FAILED and not self._playback.answering:
             phrase = RESPONSE_PHRASES.get(event.reason or "", Phrase.FAILED)
             self._fail(event.at, event.reason or "failed", phrase)
             return
@@ -426,10 +449,7 @@ class Conversation:
         self._advance(event.at)
 
     def _playback_stopped(self, event: ev.PlaybackStopped) -> None:
-        if event.item == self._phrase:
-            self._phrase = None
-            return
-        item = self._playing.pop(event.item, None) or self._stopping.pop(event.item, None)
+        item = self._playback.over(event.item)
         if item is None:
             return
         if event.interrupted:
@@ -439,17 +459,12 @@ class Conversation:
                 self._out.append(do.TruncateItem(event.item, heard))
         self._advance(event.at)
 
-    def _finish_item(self, item: ItemId) -> None:
-        if not self._playing[item].finished:
-            self._playing[item].finished = True
-            self._out.append(do.FinishPlayback(item))
-
     # --- turns ------------------------------------------------------------------------------------------------------
 
     def _begin_turn(self, at: float) -> None:
         if self._turn is not None:
             self._end_turn(at, TurnOutcome.INTERRUPTED)
-        self._hush()
+        self._out += self._playback.hush()
         self._last_turn = TurnId(self._last_turn + 1)
         self._turn = Turn(self._last_turn)
         self._life.turn_begins()
@@ -465,13 +480,12 @@ class Conversation:
         if turn.input is Input.SPEAKING and self.link is not Link.DOWN:
             self._out.append(do.ClearInput())
         self._out += self._slot.abandon()
-        if self._playing:
-            self._stopping |= self._playing
-            self._playing = {}
-            self._out.append(do.StopPlayback())
+        self._out += self._playback.stop()
+        self._interruption = None
         if self.link is not Link.DOWN:
             self._late_calls |= turn.calls
         self._timers.pop(_Timer.EARCON, None)
+        self._timers.pop(_Timer.HOLD, None)
         self._turn = None
         if turn.input is Input.COMPLETE:
             self._life.turn_ends()
@@ -482,13 +496,13 @@ class Conversation:
     def _advance(self, at: float) -> None:
         """What comes next, now that a part of the answer is complete."""
         turn = self._turn
-        if turn is None or self._state not in (State.THINKING, State.SPEAKING):
+        if turn is None or self._interruption or self._state not in (State.THINKING, State.SPEAKING):
             return
         if turn.needs_create and not turn.calls and not self._slot.busy_for(turn.id) and self.link is not Link.DOWN:
             turn.needs_create = False
             turn.rounds += 1
             self._out += self._slot.request(turn.id, tools=turn.rounds <= self._settings.max_tool_rounds)
-        if self._playing:
+        if self._playback.answering:
             return
         if self._slot.busy_for(turn.id) or turn.calls or (turn.needs_create and self.link is not Link.DOWN):
             if self._state is not State.THINKING:
@@ -514,19 +528,8 @@ class Conversation:
         self._end_turn(at, TurnOutcome.FAILED, detail)
         if asked:  # who asked for nothing need not hear that it failed
             self._out.append(do.PlayEarcon(EarconKind.ERROR))
-            self._say_phrase(phrase)
+            self._out += self._playback.say(phrase)
         self._rest(at)
-
-    def _say_phrase(self, phrase: Phrase) -> None:
-        self._phrases += 1
-        self._phrase = ItemId(f"phrase-{self._phrases}")
-        self._out.append(do.SayPhrase(self._phrase, phrase))
-
-    def _hush(self) -> None:
-        """Nobody is talked over by a fixed sentence."""
-        if self._phrase is not None:
-            self._phrase = None
-            self._out.append(do.StopPlayback())
 
     def _user_transcript(self, event: ev.UserTranscript) -> None:
         """For the history of a later session. Recognition must not steer the conversation, and may be late."""
@@ -540,10 +543,12 @@ class Conversation:
         if event.muted and self._state in (State.LISTENING, State.FOLLOW_UP):
             self._end_turn(event.at, TurnOutcome.STOPPED, "muted")
             self._rest(event.at)
+        elif event.muted and self._interruption is not None:
+            self._go_on(event.at)
 
     def _stop_requested(self, event: ev.StopRequested) -> None:
         self._out += self._notices.dismiss_alerts()
-        self._hush()
+        self._out += self._playback.hush()
         self._end_turn(event.at, TurnOutcome.STOPPED)
         self._rest(event.at)
 
@@ -583,7 +588,7 @@ class Conversation:
             self._timers[_Timer.STATE] = at + timeout
         elif self._state is State.SPEAKING:
             # Audio arrives faster than it is heard, and nothing happens while the rest of it plays.
-            unheard = sum(item.received_ms for item in self._playing.values()) / 1000
+            unheard = self._playback.received_s
             self._timers[_Timer.STATE] = max(self._timers[_Timer.STATE], at + unheard + PLAYBACK_MARGIN)
 
     def _tick(self, at: float) -> None:
@@ -596,6 +601,9 @@ class Conversation:
             match timer:
                 case _Timer.EARCON:
                     self._out.append(do.PlayEarcon(EarconKind.WAKE))
+                case _Timer.HOLD:
+                    assert self._interruption is not None
+                    self._interrupt(self._interruption)
                 case _Timer.STATE:
                     self._state_deadline(at)
                 case _:

@@ -121,6 +121,7 @@ class Playout:
         self._fading: list[Clip] = []
         self._last: int | None = None  # the answer's last sample, while it sounds without a break
         self._rising = self._fade.length  # samples of the way up after an underrun that are done
+        self._held = False
         self._duck = Gain(DUCK_MS, UNDUCK_MS)
         self._volume = Gain(fade_ms, fade_ms)
         self._volumes = {channel: Gain(fade_ms, fade_ms) for channel in Channel}
@@ -158,6 +159,7 @@ class Playout:
 
     def stop(self) -> Stopped | None:
         """Drop the whole answer; effects go on. None if there was nothing to drop."""
+        self._held = False
         if not self._segments:
             return None
         if self._last is not None:
@@ -169,6 +171,19 @@ class Playout:
         self._queued = 0
         self._last = None
         return stopped
+
+    def hold(self) -> None:
+        """Be silent and keep the answer, until :meth:`resume` or :meth:`stop`."""
+        if self._last is not None:
+            self._fade_out_answer()
+            self._last = None
+        self._held = True
+
+    def resume(self) -> None:
+        """Go on with the first sample that was not played. Ignored if the answer is not held."""
+        if self._held:
+            self._held = False
+            self._rising = 0
 
     def duck(self, db: float) -> None:
         """Make the answer softer by ``db`` from now on, 0 for as it was; earcons and alerts stay as they are."""
@@ -229,7 +244,7 @@ class Playout:
     def available(self) -> int:
         """Samples that can be pulled before the sound pauses or ends. Looping effects do not count: they never end."""
         answer = 0
-        for segment in self._segments.values():
+        for segment in () if self._held else self._segments.values():
             answer += segment.queued
             if not segment.finished:
                 break
@@ -245,7 +260,7 @@ class Playout:
         """The next ``samples`` samples, silence where there is nothing to play."""
         answered = bool(self._segments)
         answer = np.zeros(samples, np.int16)
-        filled = self._pull_answer(answer)
+        filled = 0 if self._held else self._pull_answer(answer)
         voice = self._duck.apply(answer.astype(np.float64))
         if filled < samples and self._last is not None:
             self._run_dry(filled)

@@ -168,6 +168,7 @@ class _Turn:
     responses: int = 0
     tokens: Tokens | None = None
     sent_bytes: int = 0
+    silenced_at: float | None = None  # since then its answer is held
     outcome: str | None = None
     detail: str = ""
 
@@ -211,6 +212,7 @@ class TraceBuilder:
         self._turn: _Turn | None = None
         self._ended: list[_Turn] = []
         self._before: JournalEntry = {}  # the event that came last: what began a turn
+        self._held: JournalEntry | None = None  # the speech that has silenced the answer, and may turn out to be none
         self._state = "idle"
         self._usage: Mapping[str, Any] | None = None
         self._session: int | None = None
@@ -272,11 +274,12 @@ class TraceBuilder:
             case {"name": "playback_stopped", "item": item}:
                 if (turn := self._of_item(item)) is not None:
                     turn.playing.discard(item)
-                    turn.last("playback_end", at)
+                    turn.last("playback_end", turn.silenced_at or at)
             case {"name": "session_ready" | "session_lost"}:
                 self._link(name, at, entry)
-            case {"name": "speech_started" | "speech_stopped" | "server_speech_stopped"} if self._turn is not None:
-                _speech(self._turn, entry)
+            case {"name": "speech_started" | "speech_stopped" | "server_speech_stopped"} if self._held is None:
+                if self._turn is not None:
+                    _speech(self._turn, entry)
 
     def _response_done(self, response: str, at: float) -> None:
         usage, self._usage = self._usage, None
@@ -322,6 +325,11 @@ class TraceBuilder:
                 self._begin(number, at)
             case {"name": "end_turn", "outcome": outcome, "detail": detail}:
                 self._end(at, outcome, detail)
+            case {"name": "hold_playback"} if turn is not None:
+                self._held = self._before
+                turn.silenced_at = at
+            case {"name": "resume_playback"} if turn is not None:
+                self._held = turn.silenced_at = None
             case {"name": "open_session", "session": session}:
                 self._session, self._ready, self._opened_at = session, False, at
                 if turn is not None:
@@ -338,7 +346,9 @@ class TraceBuilder:
                 turn.tools[call] = ToolTrace(str(tool), turn.ms(at))
 
     def _begin(self, number: int, at: float) -> None:
-        began_by = self._before
+        held, self._held = self._held, None
+        at_once = self._before.get("name") in ("woken", "text_submitted", "listen_requested")
+        began_by = self._before if held is None or at_once else held
         cause = began_by.get("name")
         began_at = began_by["at"] if cause in ("woken", "speech_started", "text_submitted") else at
         trigger = "text" if cause == "text_submitted" else "announcement"
@@ -350,6 +360,7 @@ class TraceBuilder:
             case {"name": "speech_started"}:
                 turn.trigger = "follow_up" if self._state == "follow_up" else "barge_in"
                 _speech(turn, began_by)
+                _speech(turn, self._before)  # it may have ended already
         if self._opened_at is not None:
             turn.first("session_open", self._opened_at)
 
@@ -359,7 +370,9 @@ class TraceBuilder:
             return
         turn.outcome, turn.detail = outcome, detail
         if outcome == "interrupted":
-            turn.first("barge_in", self._before.get("at", at))
+            turn.first("barge_in", (self._held or self._before).get("at", at))
+        else:
+            self._held = None
         turn.first("end", at)
         self._ended.append(turn)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from assistant.types import SPEAKER_RATE, CallId, Milliseconds, TurnId, samples_to_ms
+from assistant.types import CallId, TurnId
 
 
 class Input(Enum):
@@ -14,20 +14,6 @@ class Input(Enum):
     NONE = "none"
     SPEAKING = "speaking"  # the uplink is open
     COMPLETE = "complete"
-
-
-@dataclass(slots=True)
-class PlayingItem:
-    """An answer that the speaker has, or has had until it was told to stop."""
-
-    session: int
-    turn: TurnId
-    received_bytes: int = 0
-    finished: bool = False
-
-    @property
-    def received_ms(self) -> Milliseconds:
-        return samples_to_ms(self.received_bytes // 2, SPEAKER_RATE)
 
 
 @dataclass(slots=True)

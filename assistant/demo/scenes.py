@@ -103,7 +103,7 @@ async def an_interruption(play: Play) -> None:
     await _turn(play, "what can you do", request, wake)
     await asyncio.sleep(2.0)
     interruption = await stage.say(play.alice, "never mind")
-    stopped = await stage.wait("the interruption", 3, name="playback_stopped", interrupted=True)
+    stopped = await stage.wait("the interruption", 3, name="hold_playback")
     play.silence_after_barge_in = (stopped["at"] - interruption.begins) * 1000
     await stage.wait("the truncation", 3, name="truncate_item")
     await stage.wait("the end of the interrupting turn", TURN_TIMEOUT, name="end_turn", outcome="answered")

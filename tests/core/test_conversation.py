@@ -70,6 +70,10 @@ class Script:
     def speak(self) -> list[Command]:
         return self.send(ev.SpeechStarted(self.at, 17_000))
 
+    def interrupt(self) -> list[Command]:
+        """Speak into an answer for long enough to be believed."""
+        return self.speak() + self.wait(0.7)
+
     def fall_silent(self, reason: StopReason = StopReason.SILENCE) -> list[Command]:
         return self.send(ev.SpeechStopped(self.at, 50_000, 42_000, reason))
 
@@ -369,7 +373,8 @@ def test_speech_over_the_answer_stops_cancels_and_truncates_at_what_was_heard() 
     script.respond()
     script.audio()
     assert script.last(do.Listen) == do.Listen(Expect.BARGE_IN)
-    commands = script.speak()
+    assert script.speak() == [do.HoldPlayback()], "silent at once"
+    commands = script.wait(0.7)
     assert do.StopPlayback() in commands
     assert do.CancelResponse(ResponseId("r1")) in commands
     assert commands[-1] == do.OpenUplink(TurnId(2), 17_000)
@@ -382,12 +387,108 @@ def test_speech_over_the_answer_stops_cancels_and_truncates_at_what_was_heard() 
     assert len(script.all(do.CreateResponse)) == 2
 
 
+def speaking(**settings: object) -> Script:
+    """An answer of a second is being spoken, and speech may interrupt it."""
+    script = Script(barge_in=BargeIn.SPEECH, **settings)
+    script.ask()
+    script.respond()
+    script.audio()
+    return script
+
+
+def cough(script: Script, ms: int = 100) -> list[Command]:
+    """Speech ended ``ms`` after it was believed, and half a second later endpointing says so."""
+    script.at += ms / 1000 + 0.5
+    return script.send(ev.SpeechStopped(script.at, 50_000, 42_000, StopReason.SILENCE))
+
+
+def test_a_false_interruption_lets_the_answer_go_on_where_it_was() -> None:
+    script = speaking()
+    script.speak()
+    assert cough(script) == [do.ResumePlayback(), do.Listen(Expect.BARGE_IN)]
+    assert script.state is State.SPEAKING and not outcomes(script)
+    assert not script.all(do.CancelResponse) and len(script.all(do.OpenUplink)) == 1
+    script.done()
+    script.heard()
+    assert outcomes(script) == [TurnOutcome.ANSWERED]
+
+
+def test_speech_that_is_short_but_long_enough_is_a_request() -> None:
+    script = speaking()
+    script.speak()
+    commands = cough(script, ms=190)
+    assert script.state is State.SPEAKING, commands
+    script.speak()
+    commands = cough(script, ms=210)
+    assert [type(command) for command in commands if isinstance(command, do.OpenUplink | do.CommitInput)] == [
+        do.OpenUplink,
+        do.CommitInput,
+    ]
+    assert outcomes(script) == [TurnOutcome.INTERRUPTED]
+
+
+def test_an_interruption_always_stands_where_it_need_not_be_confirmed() -> None:
+    script = speaking(confirm_interruption=0.0)
+    script.speak()
+    assert outcomes(script) == [TurnOutcome.INTERRUPTED] and script.state is State.LISTENING
+
+
+def test_what_was_heard_to_its_end_while_the_answer_is_held_does_not_end_the_turn_yet() -> None:
+    script = speaking()
+    script.done()
+    script.speak()
+    assert script.heard() == [], "somebody is speaking, perhaps"
+    cough(script)
+    assert outcomes(script) == [TurnOutcome.ANSWERED]
+
+    script = speaking()
+    script.done()
+    script.speak()
+    script.heard()
+    script.wait(0.7)
+    assert outcomes(script) == [TurnOutcome.INTERRUPTED] and script.state is State.LISTENING
+
+
+def test_the_wake_word_while_the_answer_is_held_ends_it_at_once() -> None:
+    script = speaking()
+    script.speak()
+    commands = script.wake()
+    assert do.StopPlayback() in commands and script.state is State.LISTENING
+    assert script.wait(1.0) == [do.PlayEarcon(EarconKind.WAKE)], "nothing is left of the other interruption"
+
+
+def test_stop_while_the_answer_is_held() -> None:
+    script = speaking()
+    script.speak()
+    assert do.StopPlayback() in script.send(ev.StopRequested(script.at))
+    script.wait(1.0)
+    assert outcomes(script) == [TurnOutcome.STOPPED] and script.state is State.IDLE
+
+
+def test_muting_while_the_answer_is_held_lets_it_go_on() -> None:
+    """The end of the speech would never be heard."""
+    script = speaking()
+    script.speak()
+    assert do.ResumePlayback() in script.send(ev.MuteChanged(script.at, True))
+    script.wait(1.0)
+    assert script.state is State.SPEAKING
+
+
+def test_a_tool_that_ends_while_the_answer_is_held_is_answered_and_waits() -> None:
+    script = speaking()
+    script.call()
+    script.done()
+    script.speak()
+    assert script.tool() == [do.AnswerToolCall(CallId("c1"), '"noon"')]
+    assert do.CreateResponse() in cough(script)
+
+
 def test_truncation_never_claims_more_than_was_received() -> None:
     script = Script(barge_in=BargeIn.SPEECH)
     script.ask()
     script.respond()
     script.audio(pcm=bytes(4_800))
-    script.speak()
+    script.interrupt()
     script.heard(ms=5000, interrupted=True)
     assert script.last(do.TruncateItem).heard_ms == 100
 
@@ -398,7 +499,7 @@ def test_generation_that_is_over_is_truncated_but_not_cancelled() -> None:
     script.respond()
     script.audio()
     script.done()
-    script.speak()
+    script.interrupt()
     assert not script.all(do.CancelResponse)
     script.heard(ms=10, interrupted=True)
     assert script.all(do.TruncateItem)
@@ -410,7 +511,7 @@ def test_what_may_interrupt(mode: BargeIn) -> None:
     script.ask()
     script.respond()
     script.audio()
-    script.speak()
+    script.interrupt()
     assert (script.state is State.LISTENING) == (mode is BargeIn.SPEECH)
     script = Script(barge_in=mode)
     script.ask()
@@ -1049,7 +1150,7 @@ def test_an_interrupted_answer_stops_before_ducking_ends() -> None:
     script.respond()
     script.audio()
     suspect(script)
-    commands = script.speak()
+    commands = script.interrupt()
     assert commands.index(do.StopPlayback()) < commands.index(do.Duck(0.0))
     assert clear(script) == []
 

@@ -65,6 +65,7 @@ class House(RuleBasedStateMachine):
         self.create_owner = TurnId(0)
         self.ringing: set[AlertId] = set()
         self.ducked = 0.0
+        self.held = False
 
     def send(self, event: Event) -> None:
         for command in self.conversation.handle(event):
@@ -112,6 +113,14 @@ class House(RuleBasedStateMachine):
             case do.Duck(db):
                 assert db != self.ducked, "ducked twice"
                 self.ducked = db
+            case do.HoldPlayback():
+                assert not self.held, "held twice"
+                self.held = True
+            case do.ResumePlayback():
+                assert self.held, "nothing was held"
+                self.held = False
+            case do.StopPlayback():
+                self.held = False
             case do.StartAlert(alert):
                 assert self.open_turn == 0, "ringing into a conversation"
                 self.ringing.add(alert)
@@ -307,6 +316,10 @@ class House(RuleBasedStateMachine):
     @invariant()
     def only_an_answer_is_ducked(self) -> None:
         assert not self.ducked or self.conversation.state is State.SPEAKING
+
+    @invariant()
+    def only_an_answer_is_held(self) -> None:
+        assert not self.held or self.conversation.state is State.SPEAKING
 
     @invariant()
     def a_turn_is_open_exactly_while_the_state_says_so(self) -> None:

@@ -334,6 +334,53 @@ def test_ducking_makes_the_answer_softer_without_a_click_and_brings_it_back() ->
     assert playout.played(A) == 480 + 960 + 6480
 
 
+def test_an_answer_that_is_held_goes_on_where_it_was_without_a_click() -> None:
+    playout = Playout()
+    playout.append(A, steady(10_000, 4800))
+    playout.finish(A)
+    playout.pull(960)
+    playout.hold()
+    fading = samples(playout.pull(960))
+    assert max(np.abs(np.diff([10_000, *fading]))) < 200 and fading[-1] == 0
+    assert playout.available == 0 and not playout.idle
+    assert samples(playout.pull(2400)) == [0] * 2400
+    assert playout.played(A) == 960, "what faded away is not counted as heard"
+    playout.resume()
+    rising = samples(playout.pull(960))
+    assert max(np.abs(np.diff([0, *rising]))) < 200 and rising[-1] == 10_000
+    playout.pull(4800)
+    assert playout.played(A) == 4800 and playout.underruns == 0
+
+
+def test_audio_that_comes_while_the_answer_is_held_waits() -> None:
+    playout = Playout()
+    playout.append(A, steady(1000, 480))
+    playout.hold()
+    playout.append(A, steady(2000, 480))
+    playout.finish(A)
+    assert samples(playout.pull(960)) == [0] * 960 and playout.take_marks() == []
+    playout.resume()
+    assert samples(playout.pull(960))[-480:] == [2000] * 480
+
+
+def test_what_is_stopped_while_it_is_held_holds_nothing_back_later() -> None:
+    playout = Playout()
+    playout.append(A, steady(1000, 960))
+    playout.pull(480)
+    playout.hold()
+    playout.stop()
+    playout.append(B, steady(2000, 480))
+    assert samples(playout.pull(480))[-1] == 2000
+
+
+def test_resuming_what_is_not_held_changes_nothing() -> None:
+    playout = Playout()
+    playout.append(A, steady(1000, 960))
+    playout.pull(480)
+    playout.resume()
+    assert samples(playout.pull(480)) == [1000] * 480
+
+
 def test_ducking_leaves_earcons_alone() -> None:
     playout = Playout()
     playout.duck(20.0)

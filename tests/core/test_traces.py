@@ -177,6 +177,54 @@ def test_an_interrupted_turn_waits_for_its_response_and_its_playback() -> None:
     assert left.edges["speech_started"] == 0
 
 
+def test_an_answer_that_is_held_ends_when_it_fell_silent() -> None:
+    """The interruption is only believed later; nobody has to wait for that to have it quiet."""
+    entries = question()[:25]  # up to the first sample
+    held, sure = 103.0, 103.7
+    barge_in = [
+        state(held - 0.2, "speaking"),
+        event(held, "speech_started", sample=90_000),
+        command(held, "hold_playback"),
+        event(held + 0.3, "answer_text", response="r1b"),
+        event(sure, "speech_stopped", sample=101_200, last_voiced=93_200, reason="silence"),
+        command(sure, "cancel_response", response="r1b"),
+        command(sure, "stop_playback"),
+        command(sure, "end_turn", turn=1, outcome="interrupted", detail=""),
+        note(sure, "uplink", turn=1, sent_bytes=96_000),
+        command(sure, "begin_turn", turn=2),
+        state(sure, "listening"),
+        event(sure + 0.01, "playback_stopped", item="i1", played_ms=300, interrupted=True),
+        event(sure + 0.1, "response_done", response="r1b", status="cancelled", reason=None),
+    ]
+    builder = TraceBuilder()
+    [trace] = [trace for entry in [*entries, *barge_in] for trace in builder.feed(entry)]
+    assert trace.edges["barge_in"] == trace.edges["playback_end"] == 3000
+    [left] = builder.flush()
+    assert left.trigger == "barge_in" and left.began_at == held
+    assert (left.edges["last_voiced"], left.edges["endpoint"]) == (200, 700)
+
+
+def test_an_interruption_that_was_none_leaves_no_mark_on_the_next_turn() -> None:
+    entries = question()[:25]
+    more = [
+        state(102.8, "speaking"),
+        event(103.0, "speech_started", sample=90_000),
+        command(103.0, "hold_playback"),
+        event(103.6, "speech_stopped", sample=99_600, last_voiced=91_600, reason="silence"),
+        command(103.6, "resume_playback"),
+        event(104.0, "playback_stopped", item="i1", played_ms=1300, interrupted=False),
+        event(104.0, "response_done", response="r1b", status="completed", reason=None),
+        command(104.0, "end_turn", turn=1, outcome="answered", detail=""),
+        event(110.0, "woken", word="hey_jarvis", score=0.9, sample=200_000),
+        command(110.0, "begin_turn", turn=2),
+    ]
+    builder = TraceBuilder()
+    [trace] = [trace for entry in [*entries, *more] for trace in builder.feed(entry)]
+    assert trace.edges["barge_in"] is None and trace.edges["playback_end"] == 4000
+    [left] = builder.flush()
+    assert left.trigger == "wake"
+
+
 def test_a_turn_whose_create_was_abandoned_waits_for_the_response_that_comes_late() -> None:
     entries = [
         event(1.0, "text_submitted", text="secret"),
