@@ -87,6 +87,7 @@ class Decoder:
         self._grammars = 0
         self._spec: Mapping[str, Any] = {}
         self._garbage: list[str] = []
+        self._dictionary: dict[str, str] = {}  # the phones of the words that were looked up or added
         self._guesses = ""  # name of the search without garbage, once it was needed
         self._garbage_search: tuple[tuple[str, ...], float] | None = None  # what that of nothing but garbage is made of
 
@@ -103,19 +104,18 @@ class Decoder:
         """Take a grammar; gives the words without a pronunciation, in which case nothing was changed."""
         self.abandon()
         known: Mapping[str, str] = spec["pronunciations"]
-        garbage = [word for word in spec["garbage"] if self._decoder.lookup_word(word)]
+        garbage = [word for word in spec["garbage"] if self._phones(word)]
         words = sorted({word for _, _, word in spec["arcs"]})
-        missing = [word for word in words if not self._decoder.lookup_word(word) and word not in known]
+        missing = [word for word in words if not self._phones(word) and word not in known]
         if missing:
             return missing
-        added = [(word, known[word]) for word in words if not self._decoder.lookup_word(word)]
+        added = [(word, known[word]) for word in words if not self._phones(word)]
         added += [
-            (GARBAGE_MARK + word, self._decoder.lookup_word(word))
-            for word in garbage
-            if not self._decoder.lookup_word(GARBAGE_MARK + word)
+            (GARBAGE_MARK + word, self._phones(word)) for word in garbage if not self._phones(GARBAGE_MARK + word)
         ]
         for word, phones in added:
             self._decoder.add_word(word, phones, update=False)
+            self._dictionary[word] = phones
         name = f"grammar{self._grammars}"
         fsg = self._decoder.create_fsg(name, 0, spec["states"], _transitions(spec, garbage))
         self._decoder.add_fsg(name, fsg)
@@ -127,6 +127,13 @@ class Decoder:
             self._decoder.remove_search(self._guesses)
         self._spec, self._garbage, self._guesses = spec, garbage, ""
         return []
+
+    def _phones(self, word: str) -> str:
+        """How a word is pronounced; empty if nobody knows. Each word is asked for once: the binding of pocketsphinx
+        5.1 never frees what its ``lookup_word`` finds, and a grammar with its garbage loop looks up some hundreds."""
+        if word not in self._dictionary:
+            self._dictionary[word] = self._decoder.lookup_word(word) or ""
+        return self._dictionary[word]
 
     def begin(self) -> None:
         self.abandon()
