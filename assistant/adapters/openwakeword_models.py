@@ -22,7 +22,7 @@ EMBEDDING_MODEL: Final = "embedding_model.onnx"
 _NOT_WAKE_WORDS: Final = frozenset({MEL_MODEL, EMBEDDING_MODEL, "silero_vad.onnx"})
 _ENDINGS: Final = (".onnx", ".tflite", ".json")
 _VERSION: Final = re.compile(r"_v\d+(\.\d+)*$")
-_REINSTALL: Final = "pip install --force-reinstall --no-deps openwakeword==0.4.0"
+REINSTALL: Final = "pip install --force-reinstall --no-deps openwakeword==0.4.0"
 
 # What to say, where it is not simply the name. Both models know more ways to say it; see openWakeWord's docs/models.
 _PHRASES: Final = {"timer": "set a five minute timer", "weather": "what's the weather"}
@@ -40,12 +40,12 @@ def models_folder() -> Path:
     """The folder with openWakeWord's own models. Raises ModelLoadError if it is not there."""
     spec = find_spec("openwakeword")  # finds a top-level package without running it
     if spec is None or not spec.submodule_search_locations:
-        raise ModelLoadError(f"the package openwakeword, which carries the wake-word models, is missing: {_REINSTALL}")
+        raise ModelLoadError(f"the package openwakeword, which carries the wake-word models, is missing: {REINSTALL}")
     folder = Path(spec.submodule_search_locations[0]) / "resources" / "models"
     for needed in (MEL_MODEL, EMBEDDING_MODEL):
         if not (folder / needed).is_file():
             # Releases after 0.4 fetch their models from the network when asked to, and hold none.
-            raise ModelLoadError(f"{folder / needed}: missing; this openwakeword carries no models: {_REINSTALL}")
+            raise ModelLoadError(f"{folder / needed}: missing; this openwakeword carries no models: {REINSTALL}")
     return folder
 
 

@@ -1,7 +1,9 @@
 """Wake words: openWakeWord's models in plain onnxruntime sessions.
 
-Four networks in a row, each step (80 ms) once: audio -> mel spectrogram -> embedding of the last 760 ms -> one score
+Three networks in a row, each step (80 ms) once: audio -> mel spectrogram -> embedding of the last 760 ms -> one score
 per wake word from the last embeddings (16, for most words: 1.96 s of audio). Mel and embedding are shared by all words.
+The embedding network is by far the largest; :mod:`assistant.adapters.openwakeword_stream` makes it compute only what is
+new in a step, with the same results.
 
 The scores equal those of ``openwakeword.Model`` 0.4.0 (https://github.com/dscripka/openWakeWord, Apache-2.0) step by
 step, so what is known about its models holds here. The tests compare the two. What has to be copied for that:
@@ -28,6 +30,7 @@ import numpy.typing as npt
 from assistant.adapters.openwakeword_models import (
     EMBEDDING_MODEL,
     MEL_MODEL,
+    REINSTALL,
     WakeModel,
     bundled_wake_words,
     find_wake_model,
@@ -35,6 +38,7 @@ from assistant.adapters.openwakeword_models import (
     wake_phrase,
     wake_word_name,
 )
+from assistant.adapters.openwakeword_stream import PAST_ROWS, STEP_ROWS, stream_model
 from assistant.errors import ModelLoadError
 from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES
 
@@ -48,13 +52,14 @@ STEP_SAMPLES: Final = STEP_FRAMES * FRAME_SAMPLES
 """Samples per step of the models: 80 ms."""
 
 _OVERLAP: Final = 480  # samples before a step that the mel model sees again
-_MEL_FRAMES: Final = 76  # mel frames of 10 ms that make one embedding
-_MEL_STEPS: Final = 9  # steps before its own that an embedding depends on: a step makes 8 mel frames
+_PAST_STEPS: Final = 9  # steps before its own that an embedding depends on: it is made of 76 mel frames, 8 a step
 _MEL_BINS: Final = 32
 _EMBEDDING: Final = 96  # numbers in an embedding
 _SILENT_STEPS: Final = 5  # at the beginning of a stream nothing is scored
 
 _Floats = npt.NDArray[np.float32]
+_Past = Sequence[_Floats]
+"""For each convolution over time in the embedding network the last rows that it read."""
 
 
 class OpenWakeWordDetector:
@@ -74,14 +79,14 @@ class OpenWakeWordDetector:
         self.names = _unique_names(models)
         folder = models_folder()
         self._mel = _Network(folder / MEL_MODEL)
-        self._embedding = _Network(folder / EMBEDDING_MODEL)
+        self._embedding = _EmbeddingNetwork(folder / EMBEDDING_MODEL)
         self._words = [_Word.load(model) for model in models]
         window = max(word.window for word in self._words)
-        self._memory = window + _MEL_STEPS  # steps that a score depends on, apart from the overlap before them
+        self._memory = window + _PAST_STEPS  # steps that a score depends on, apart from the overlap before them
         self._frames: deque[bytes] = deque(maxlen=(1 + self._memory) * STEP_FRAMES)
-        self._mel_frames = np.empty((_MEL_FRAMES, _MEL_BINS), np.float32)
         self._embeddings = np.empty((window, _EMBEDDING), np.float32)
-        self._silence = self._embed_silence()
+        self._silence, _ = self._embedding.settle(self._mel_of(np.zeros(STEP_SAMPLES + _OVERLAP, np.float32)))
+        _, self._past_of_ones = self._embedding.settle(np.ones((STEP_ROWS, _MEL_BINS), np.float32))
         self.reset()
 
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
@@ -103,7 +108,7 @@ class OpenWakeWordDetector:
         self._behind = 0  # complete steps that mel and embedding have not seen
         self._filled = 0  # frames of the step that is not complete yet
         self._frames.clear()
-        self._mel_frames.fill(1.0)
+        self._past = self._past_of_ones
         self._embeddings[:] = self._silence
 
     def _keep(self, pcm: bytes) -> bool:
@@ -125,26 +130,19 @@ class OpenWakeWordDetector:
         self._behind = 0
         frames = list(self._frames)[-(1 + steps) * STEP_FRAMES :]  # the step before them holds the overlap
         audio = np.frombuffer(b"".join(frames), np.dtype("<i2")).astype(np.float32)
-        mel_frames = self._mel_frames
-        ends = []  # of each step in mel_frames
         for end in range(len(audio) - (steps - 1) * STEP_SAMPLES, len(audio) + 1, STEP_SAMPLES):
-            heard = audio[max(0, end - STEP_SAMPLES - _OVERLAP) : end]
-            mel_frames = np.concatenate((mel_frames, self._mel_of(heard)))
-            ends.append(len(mel_frames))
-        for end in ends[-len(self._embeddings) :]:
-            _push(self._embeddings, self._embedding_of(mel_frames[end - _MEL_FRAMES : end]))
-        self._mel_frames = mel_frames[-_MEL_FRAMES:]
+            mel_frames = self._mel_of(audio[max(0, end - STEP_SAMPLES - _OVERLAP) : end])
+            embedding, self._past = self._embedding.run(mel_frames, self._past)
+            self._embeddings[:-1] = self._embeddings[1:]
+            self._embeddings[-1] = embedding
 
     def _mel_of(self, audio: _Floats) -> _Floats:
+        """The 8 mel frames of a step."""
         # The scale and offset bring the mel model close to the one that the embedding was trained with.
-        return self._mel.run(audio[np.newaxis]).reshape(-1, _MEL_BINS) / np.float32(10) + np.float32(2)
-
-    def _embedding_of(self, mel_frames: _Floats) -> _Floats:
-        return self._embedding.run(mel_frames[np.newaxis, :, :, np.newaxis]).reshape(1, _EMBEDDING)
-
-    def _embed_silence(self) -> _Floats:
-        silent_frame = self._mel_of(np.zeros(STEP_SAMPLES, np.float32))[:1]
-        return self._embedding_of(np.repeat(silent_frame, _MEL_FRAMES, axis=0))
+        heard = self._mel.run(audio[np.newaxis]).reshape(-1, _MEL_BINS) / np.float32(10) + np.float32(2)
+        mel_frames = np.ones((STEP_ROWS, _MEL_BINS), np.float32)  # the first step, which is heard alone, makes but 5
+        mel_frames[-len(heard) :] = heard
+        return mel_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +212,42 @@ class _Network:
         return result
 
 
-def _open_session(path: Path) -> InferenceSession:
+class _EmbeddingNetwork:
+    """The embedding network, a step at a time. What it has to keep between two steps is in the hands of the caller."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            model = stream_model(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(f"{path}: cannot be used ({error}): {REINSTALL}") from error
+        self._session = _open_session(path, model)
+        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def run(self, mel_frames: _Floats, past: _Past) -> tuple[_Floats, _Past]:
+        """The embedding of a step, and the past of the next one."""
+        embedding, *seen = self._session.run(
+            self._outputs, dict(zip(self._inputs, (mel_frames[np.newaxis, :, :, np.newaxis], *past), strict=True))
+        )
+        return embedding.reshape(_EMBEDDING), [rows[:, :, -PAST_ROWS:] for rows in seen]
+
+    def settle(self, mel_frames: _Floats) -> tuple[_Floats, _Past]:
+        """Run as if nothing but the same step had ever been heard."""
+        past: _Past = [np.zeros(value.shape, np.float32) for value in self._session.get_inputs()[1:]]
+        for _ in range(1 + _PAST_STEPS):
+            embedding, past = self.run(mel_frames, past)
+        return embedding, past
+
+
+def _open_session(path: Path, model: bytes | None = None) -> InferenceSession:
+    """The network in a file; ``model`` is what to take for the content of the file."""
     try:
         import onnxruntime  # here: it takes 0.1 s and 20 MB, which a command like --help need not pay
     except ImportError as error:
         raise ModelLoadError(f"wake words need onnxruntime ({error}): pip install onnxruntime") from error
     try:
         return onnxruntime.InferenceSession(
-            str(path), _session_options(onnxruntime), providers=["CPUExecutionProvider"]
+            model or str(path), _session_options(onnxruntime), providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime has a dozen unrelated classes for "cannot load"
         reason = " ".join(str(error).split())
@@ -248,9 +274,3 @@ def _unique_names(models: Sequence[WakeModel]) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise ModelLoadError(f"two wake words are named {name!r}; rename one of the .onnx files")
     return names
-
-
-def _push(buffer: _Floats, rows: _Floats) -> None:
-    """Append rows at the end of a buffer of fixed length, and drop as many of the oldest."""
-    buffer[: -len(rows)] = buffer[len(rows) :]
-    buffer[-len(rows) :] = rows

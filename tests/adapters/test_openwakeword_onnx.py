@@ -6,13 +6,14 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant.adapters import openwakeword_models
+from assistant.adapters import openwakeword_models, openwakeword_onnx
 from assistant.adapters.openwakeword_onnx import (
     STEP_SAMPLES,
     OpenWakeWordDetector,
@@ -133,19 +134,26 @@ def test_after_a_gap_of_any_length_the_scores_are_those_without_a_gap(
 
 def test_what_no_score_needs_is_never_computed(clip: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = OpenWakeWordDetector(["alexa"])
-    runs: list[str] = []
-    for part in ("_mel_of", "_embedding_of"):
-        compute = getattr(detector, part)
-        monkeypatch.setattr(
-            detector, part, lambda values, part=part, compute=compute: (runs.append(part), compute(values))[1]
-        )
+    runs: list[object] = []
+
+    def count(network: Any) -> None:
+        run = network.run
+
+        def counted(*values: Any) -> Any:
+            runs.append(network)
+            return run(*values)
+
+        monkeypatch.setattr(network, "run", counted)
+
+    count(detector._mel)
+    count(detector._embedding)
     for _, pcm in frames(clip[: 100 * STEP_SAMPLES]):
         detector.skip(pcm)
     assert runs == []
     score(detector, clip[:STEP_SAMPLES])
-    assert (runs.count("_mel_of"), runs.count("_embedding_of")) == (25, 16)
+    assert (runs.count(detector._mel), runs.count(detector._embedding)) == (25, 25)
     score(detector, clip[:STEP_SAMPLES])
-    assert (runs.count("_mel_of"), runs.count("_embedding_of")) == (26, 17)
+    assert (runs.count(detector._mel), runs.count(detector._embedding)) == (26, 26)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -254,6 +262,19 @@ def test_a_package_without_models_says_how_to_get_them(tmp_path: Path, monkeypat
     message = load_error("alexa")
     assert "missing; this openwakeword carries no models: pip install" in message
     assert message.endswith("openwakeword==0.4.0")
+
+
+def test_another_embedding_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(openwakeword_models.models_folder(), tmp_path / "models")
+    monkeypatch.setattr(openwakeword_onnx, "models_folder", lambda: folder)
+    file = folder / openwakeword_models.EMBEDDING_MODEL
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert load_error("alexa") == (
+        f"{file}: cannot be used (this is not the embedding network of openwakeword 0.4.0):"
+        " pip install --force-reinstall --no-deps openwakeword==0.4.0"
+    )
+    file.unlink()
+    assert load_error("alexa").startswith(f"{file}: cannot be used ([Errno 2] No such file")
 
 
 def test_no_package_at_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
