@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from assistant.core.completeness import Completeness
 from assistant.local.checks import EventError
 from assistant.local.protocol import BYTES_PER_MS, MIN_COMMIT_MS
 from assistant.local.recognizer import Recognizer, Transcript, Utterance
 from assistant.local.sound_format import SoundDecoder, SoundFormat
-from assistant.local.turn_detection import DetectionSettings, Started, Stopped, TurnDetector
+from assistant.local.turn_detection import DetectionSettings, Paused, Started, Stopped, TurnDetector
 from assistant.types import FRAME_BYTES, MIC_RATE, SPEAKER_RATE
 
 MAX_BUFFER_BYTES: Final = 15 * 1024 * 1024
@@ -40,12 +41,19 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """Turn detection would like to know what was said before it: see :meth:`AudioInput.judge`."""
+
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStopped:
     audio_end_ms: int
     segment: Segment
 
 
-SpeechEvent = SpeechStarted | SpeechStopped
+SpeechEvent = SpeechStarted | SpeechPaused | SpeechStopped
 
 
 class AudioInput:
@@ -105,6 +113,15 @@ class AudioInput:
             self._utterance = self._recognizer.begin()
         self._utterance.feed(heard)
         return []
+
+    async def so_far(self) -> str:
+        """What was heard of the turn until now, as far as it is the beginning of a sentence; empty otherwise."""
+        return await self._utterance.so_far() if self._utterance is not None else ""
+
+    def judge(self, since_ms: int, found: Completeness) -> None:
+        """Say what was said before a pause."""
+        if self._detector is not None:
+            self._detector.judge(since_ms, found)
 
     def commit(self) -> Segment:
         """End the turn by hand. Raises EventError below 100 ms."""
@@ -183,6 +200,8 @@ class AudioInput:
             match detector.hear(self._vad.is_speech(frame, MIC_RATE)):
                 case Started(at_ms):
                     events.append(self._speech_started(at_ms))
+                case Paused(since_ms):
+                    events.append(SpeechPaused(since_ms))
                 case Stopped(at_ms):
                     events.append(self._speech_stopped(at_ms))
                 case None:

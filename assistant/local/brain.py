@@ -186,6 +186,11 @@ class Brain:
         """True if nothing was said, or the wake phrase alone."""
         return isinstance(self._understanding.understand(text), NothingSaid)
 
+    def lacks(self, text: str) -> bool:
+        """True if more must follow: the wake phrase alone, or a request that leaves something out."""
+        meaning = self._understanding.understand(text)
+        return isinstance(meaning, NothingSaid) or (isinstance(meaning, ToolWanted) and bool(meaning.missing))
+
     def answers_graph(self, awaited: Awaited) -> WordGraph:
         """What the user may say to a question, beside everything else. Takes some milliseconds."""
         match awaited:

@@ -92,6 +92,9 @@ class _Unheard:
     def feed(self, pcm: bytes) -> None:
         pass
 
+    async def so_far(self) -> str:
+        return ""
+
     async def finish(self) -> Transcript:
         raise RecognizerError(
             f"there is no recogniser for {self._language!r}: set local.stt.engine to one that has a model for it"

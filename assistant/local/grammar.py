@@ -19,6 +19,7 @@ from typing import Final
 
 from hassil.expression import Alternative, Expression, Group, ListReference, Permutation, TextChunk
 
+from assistant.core.completeness import Completeness
 from assistant.local.language import DEFAULT, Language, language
 from assistant.local.numbers import spoken_words
 from assistant.local.skills import Completion, Skill, Skills, Template, parsed, topic_slot
@@ -51,11 +52,25 @@ _BREAK = re.compile(r"[-_/\s]+")
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What the recogniser may hear: ``graph``, or a run of ``garbage`` words with probability ``strictness`` each."""
+    """What the recogniser may hear: ``graph``, or a run of ``garbage`` words with probability ``strictness`` each.
+
+    endings: words of politeness that may follow any sentence, and are part of the graph.
+    """
 
     graph: WordGraph
     garbage: tuple[str, ...] = ()
     strictness: float = DEFAULT_STRICTNESS
+    endings: frozenset[str] = frozenset()
+
+    def completeness(self, heard: str) -> Completeness:
+        """Whether these words are a sentence that nothing but politeness can follow, or the beginning of one."""
+        state = self.graph.after(heard.split())
+        if state is None or not heard:
+            return Completeness.OPEN
+        if state not in self.graph.finals:
+            return Completeness.UNFINISHED
+        ends = all(rest in self.endings for rest in self.graph.sentences(state) if rest)
+        return Completeness.COMPLETE if ends else Completeness.OPEN
 
 
 def compile_grammar(
@@ -82,7 +97,7 @@ def compile_grammar(
     wakes = union([sentence(words) for phrase in wake_phrases for words in _tails(spoken_words(phrase))])
     # Also the wake phrase alone: somebody says it and then nothing.
     whole = command if wakes.is_empty else union([sequence([optional(wakes), command]), wakes])
-    return Grammar(whole, spoken_in.garbage, strictness), tuple(problems)
+    return Grammar(whole, spoken_in.garbage, strictness, frozenset(spoken_in.polite_after)), tuple(problems)
 
 
 def with_answers(grammar: Grammar, answers: WordGraph) -> Grammar:

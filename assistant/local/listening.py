@@ -1,7 +1,8 @@
 """What a session hears: the input audio buffer becomes items of the conversation, and their words follow.
 
-Ownership: the recognition of each item is a task that ``run`` makes, of the session that owns this object; ``tasks``
-are those that are not finished. Cancelling one leaves its item without words.
+Ownership: the recognition of each item is a task that ``run`` makes, of the session that owns this object, and so is
+the judgement of a pause; ``tasks`` are those that are not finished. Cancelling one leaves its item without words, or
+its pause without judgement.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final
 
-from assistant.local.audio_input import AudioInput, Segment, SpeechStarted, SpeechStopped
+from assistant.core.completeness import Completeness
+from assistant.local.audio_input import AudioInput, Segment, SpeechPaused, SpeechStarted, SpeechStopped
 from assistant.local.conversation import Conversation, Item, Part
 from assistant.local.protocol import BYTES_PER_MS, SessionConfig
 from assistant.local.recognizer import Recognizer, RecognizerError
@@ -33,11 +36,16 @@ class Turn(Enum):
 
 
 class Listening:
-    """The ears of one session. emit: ``emit(type, **fields)``. run: makes a task of the session's."""
+    """The ears of one session.
+
+    completeness: whether the beginning of a turn is a whole request. emit: ``emit(type, **fields)``. run: makes a task
+    of the session's.
+    """
 
     def __init__(
         self,
         recognizer: Recognizer,
+        completeness: Callable[[str], Completeness],
         conversation: Conversation,
         emit: Callable[..., None],
         run: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
@@ -46,6 +54,7 @@ class Listening:
         log_transcripts: bool,
     ) -> None:
         self._input = AudioInput(recognizer)
+        self._completeness = completeness
         self._conversation = conversation
         self._emit = emit
         self._run = run
@@ -54,6 +63,7 @@ class Listening:
         self._transcribes = False
         self._next_item: str | None = None  # id promised by speech_started
         self._hearing: dict[str, asyncio.Task[None]] = {}  # item id -> recognition in progress
+        self._judging: set[asyncio.Task[None]] = set()  # pauses
         self._quiet_since_ms: int | None = None  # audio time at which the last answer was over
 
     @property
@@ -63,7 +73,7 @@ class Listening:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        return [*self._hearing.values()]
+        return [*self._hearing.values(), *self._judging]
 
     def configure(self, config: SessionConfig) -> None:
         spec = config.turn_detection
@@ -83,12 +93,18 @@ class Listening:
                 case SpeechStarted(audio_start_ms):
                     self._speech_started(audio_start_ms)
                     turns.append(Turn.BEGAN)
+                case SpeechPaused(since_ms):
+                    self._judge(partial(self._input.judge, since_ms))
                 case SpeechStopped(audio_end_ms, segment):
                     self._speech_stopped(audio_end_ms, segment)
                     turns.append(Turn.ENDED)
         if not answering and not turns and self._has_waited_enough():
             turns.append(Turn.ENDED)
         return turns
+
+    def ask(self, event_id: str | None) -> None:
+        """Tell the client whether what it has appended so far is a whole request."""
+        self._judge(lambda found: self._emit("hearth.completeness", asked_by=event_id, completeness=found.value))
 
     def commit(self) -> None:
         """End the turn by hand. Raises EventError."""
@@ -103,6 +119,14 @@ class Listening:
     def answered(self, spoken_ms: int) -> None:
         """A response is over, whose audio takes so long to play: now it is the user's turn."""
         self._quiet_since_ms = self._input.position_ms + spoken_ms
+
+    def _judge(self, tell: Callable[[Completeness], None]) -> None:
+        async def judge() -> None:
+            tell(self._completeness(await self._input.so_far()))
+
+        task = self._run(judge())
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
 
     # -- turns -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
+from assistant.core.completeness import Completeness
 from assistant.local.brain import Awaited, Brain, Decision, Exchange, Said, Say, ToolAnswered
 from assistant.local.chat import Chat, ChatRequest
 from assistant.local.chat_stream import ChatError
@@ -49,6 +50,7 @@ class Mind:
         self._brain = Brain(self._skills, self._wake_phrases)
         self._grammar: Grammar | None = None
         self._awaited: Awaited | None = None  # what the recogniser listens for beside everything else
+        self._heard_with: Grammar | None = None  # both together
 
     def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Know these tools from now on. ``load`` must follow, for what is spoken."""
@@ -72,6 +74,15 @@ class Mind:
         self._grammar, self._awaited = grammar, None
         brain.sentences = grammar.graph
         await self._listen(grammar)
+
+    def completeness(self, heard: str) -> Completeness:
+        """Whether what was heard so far is a whole request."""
+        if self._heard_with is None:
+            return Completeness.OPEN
+        found = self._heard_with.completeness(heard)
+        if heard and found is not Completeness.UNFINISHED and self._brain.lacks(heard):
+            return Completeness.UNFINISHED
+        return found
 
     async def decide(self, request: ChatRequest) -> AsyncGenerator[Decision, None]:
         """What to do about the end of the conversation."""
@@ -115,6 +126,7 @@ class Mind:
         await self._listen(grammar)
 
     async def _listen(self, grammar: Grammar) -> None:
+        self._heard_with = grammar
         try:
             await self._recognizer.set_grammar(grammar)
         except RecognizerError as error:

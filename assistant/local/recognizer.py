@@ -35,6 +35,11 @@ class Utterance(Protocol):
         """More audio: 16 kHz, 16 bit, mono. Decoding goes on meanwhile."""
         ...
 
+    async def so_far(self) -> str:
+        """The beginning of a sentence, or a whole one, that was heard until now. Empty if it is none, and where nothing
+        can be told before the end. Raises nothing."""
+        ...
+
     def finish(self) -> Awaitable[Transcript]:
         """End it. The end counts from the call, also when the result is awaited later. May raise RecognizerError."""
         ...

@@ -112,7 +112,7 @@ class RecognizerProcess:
             await _end(child)
 
     def _answer(self, frame: Frame) -> None:
-        kinds = (frame.kind,) if frame.kind is not Kind.FAILED else (Kind.RESULT, Kind.LOADED)
+        kinds = (frame.kind,) if frame.kind is not Kind.FAILED else (Kind.RESULT, Kind.SO_FAR, Kind.LOADED)
         for kind in kinds:
             future = self._answers.pop((kind, frame.stream, frame.utterance), None)
             if future is not None and not future.done():
@@ -252,8 +252,14 @@ class _Stream:
     def send_utterance(self, kind: Kind, utterance: int, payload: bytes = b"") -> None:
         self._send(kind, utterance, payload)
 
-    def expect_result(self, utterance: int) -> asyncio.Future[Frame]:
-        return self._process.expect(Kind.RESULT, self._number, utterance)
+    def expect(self, kind: Kind, utterance: int) -> asyncio.Future[Frame]:
+        return self._process.expect(kind, self._number, utterance)
+
+    async def so_far(self, future: asyncio.Future[Frame]) -> str:
+        try:
+            return str((await self._process.answer(future)).json()["text"])
+        except (_ChildLost, RecognizerError):
+            return ""
 
     async def transcript(self, future: asyncio.Future[Frame]) -> Transcript:
         result: dict[str, Any] = (await self._process.answer(future)).json()
@@ -274,6 +280,7 @@ class _Utterance:
         self._audio = bytearray()
         self._open = True
         self._epoch = stream.ready
+        self._asked: asyncio.Future[Frame] | None = None  # what was heard so far
         if self._epoch is not None:
             stream.send_utterance(Kind.BEGIN, number)
 
@@ -295,6 +302,13 @@ class _Utterance:
             self._close()
             if self._is_heard:
                 self._stream.send_utterance(Kind.ABANDON, self._number)
+
+    async def so_far(self) -> str:
+        if not self._open or not self._is_heard or (self._asked is not None and not self._asked.done()):
+            return ""
+        self._asked = self._stream.expect(Kind.SO_FAR, self._number)
+        self._stream.send_utterance(Kind.ASK, self._number)
+        return await self._stream.so_far(self._asked)
 
     def finish(self) -> Awaitable[Transcript]:
         first = None
@@ -325,7 +339,7 @@ class _Utterance:
         return await self._stream.transcript(self._end())
 
     def _end(self) -> asyncio.Future[Frame]:
-        future = self._stream.expect_result(self._number)
+        future = self._stream.expect(Kind.RESULT, self._number)
         self._stream.send_utterance(Kind.FINISH, self._number)
         return future
 

@@ -2,12 +2,12 @@
 
 ::
 
-    server -> child   OPEN {cmn}  GRAMMAR {...}  BEGIN  AUDIO pcm  FINISH  ABANDON  CLOSE
-    child -> server   LOADED {missing}   RESULT {text, rejected, guess, cmn}   FAILED {message}
+    server -> child   OPEN {cmn}  GRAMMAR {...}  BEGIN  AUDIO pcm  ASK  FINISH  ABANDON  CLOSE
+    child -> server   LOADED {missing}   SO_FAR {text}   RESULT {text, rejected, guess, cmn}   FAILED {message}
 
 A *stream* is one session with a decoder of its own; an *utterance* numbers what is said on it. The child handles
-frames strictly in order, so nothing needs an acknowledgement but GRAMMAR (LOADED) and FINISH (RESULT); FAILED may
-answer either.
+frames strictly in order, so nothing needs an acknowledgement but GRAMMAR (LOADED), ASK (SO_FAR) and FINISH (RESULT);
+FAILED may answer each of them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ class Kind(IntEnum):
     FINISH = 5
     ABANDON = 6
     CLOSE = 7
+    ASK = 8
     LOADED = 65
     RESULT = 66
     FAILED = 67
+    SO_FAR = 68
 
 
 @dataclass(frozen=True, slots=True)

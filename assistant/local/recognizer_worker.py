@@ -151,6 +151,13 @@ class Decoder:
             self._process(pcm)
             self._busy_s += self._now() - since
 
+    def so_far(self) -> str:
+        """The beginning of a sentence, or a whole one, that was heard until now; empty if it is none, or if there is no
+        cepstral mean yet and the audio is only collected."""
+        hypothesis = self._decoder.hyp() if self._active and self._warm else None
+        heard = str(hypothesis.hypstr) if hypothesis and hypothesis.hypstr else ""
+        return "" if GARBAGE_MARK in heard else heard
+
     def finish(self) -> dict[str, Any]:
         """End the utterance; what was heard, and the cepstral mean to carry on with."""
         if not self._active:
@@ -319,6 +326,9 @@ class Worker:
                 self._streams[frame.stream].begin()
             case Kind.AUDIO:
                 self._streams[frame.stream].feed(frame.payload)
+            case Kind.ASK:
+                heard = self._streams[frame.stream].so_far()
+                return Frame(Kind.SO_FAR, frame.stream, frame.utterance, pack({"text": heard}))
             case Kind.FINISH:
                 result = self._streams[frame.stream].finish()
                 return Frame(Kind.RESULT, frame.stream, frame.utterance, pack(result))

@@ -79,8 +79,10 @@ class Session:
         self._faults = EventFaults(options.faults)
         self._limits = RateLimits(time.monotonic())
         self._conversation = Conversation(_new_id("conv"))
+        self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness, options.chat)
         self._listening = Listening(
             recognizer,
+            self._mind.completeness,
             self._conversation,
             self._emit,
             lambda work: self._tasks.create_task(work),
@@ -89,7 +91,6 @@ class Session:
         )
         expires_at = int(time.time() + options.limit_s)
         self._config = new_session(_new_id("sess"), model, options.voice, expires_at, wire.dialect)
-        self._mind = Mind(recognizer, options.language, options.wake_phrases, options.strictness, options.chat)
         self._loading: asyncio.Task[None] | None = None  # the grammar on its way to the recogniser
         self._responses: set[Response] = set()
         self._has_spoken = False
@@ -99,6 +100,7 @@ class Session:
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
+            "hearth.completeness.get": self._completeness_get,
             "conversation.item.create": self._item_create,
             "conversation.item.retrieve": self._item_retrieve,
             "conversation.item.delete": self._item_delete,
@@ -230,6 +232,10 @@ class Session:
 
     def _clear(self, event: Mapping[str, Any]) -> None:
         self._listening.clear()
+
+    def _completeness_get(self, event: Mapping[str, Any]) -> None:
+        asked_by = event.get("event_id")
+        self._listening.ask(asked_by if isinstance(asked_by, str) else None)
 
     # -- conversation ------------------------------------------------------------------------------------------------
 

@@ -143,6 +143,9 @@ class _FreeUtterance:
             self._room -= len(pcm)
             self._audio.put_nowait(pcm)
 
+    async def so_far(self) -> str:
+        return ""
+
     def finish(self) -> Awaitable[Transcript]:
         if self._open:
             self._open = False

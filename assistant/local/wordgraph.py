@@ -45,15 +45,19 @@ class WordGraph:
         """True if it holds no sentence at all."""
         return not self.finals
 
-    def accepts(self, words: Sequence[str]) -> bool:
+    def after(self, words: Iterable[str]) -> int | None:
+        """The state to which words lead; None if no sentence begins with them."""
         state: int | None = 0
         for word in words:
             state = self.arcs[state].get(word) if state is not None else None
-        return state in self.finals
+        return state
 
-    def sentences(self) -> Iterator[str]:
-        """Every sentence. There may be very many; take what you need."""
-        stack: list[tuple[int, tuple[str, ...]]] = [(0, ())]
+    def accepts(self, words: Iterable[str]) -> bool:
+        return self.after(words) in self.finals
+
+    def sentences(self, start: int = 0) -> Iterator[str]:
+        """Every sentence, or every end of one from a state on. There may be very many; take what you need."""
+        stack: list[tuple[int, tuple[str, ...]]] = [(start, ())]
         while stack:
             state, words = stack.pop()
             if state in self.finals:

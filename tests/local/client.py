@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from openai import AsyncOpenAI
@@ -58,8 +59,11 @@ class Client:
 
     async def next(self) -> Any:
         raw = json.loads(await self.connection.recv_bytes())
-        event = _EVENT.validate_python(raw)
-        assert event.type == raw["type"], f"{raw['type']} is none of the known events"
+        if raw["type"].startswith("hearth."):  # what the protocol does not have
+            event = SimpleNamespace(**raw)
+        else:
+            event = _EVENT.validate_python(raw)
+            assert event.type == raw["type"], f"{raw['type']} is none of the known events"
         self.events.append(event)
         return event
 

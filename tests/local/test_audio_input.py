@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.core.completeness import Patience
 from assistant.local import audio_input
 from assistant.local.audio_input import AudioInput, SpeechStarted, SpeechStopped
 from assistant.local.checks import EventError
@@ -19,7 +20,7 @@ from assistant.local.recognizer import Transcript
 from assistant.local.turn_detection import DetectionSettings
 from tests.speech import concat, noise, say, silence
 
-VAD = DetectionSettings(3, 0.75, 300, 500, True, True)
+VAD = DetectionSettings(3, 0.75, 300, Patience(500, 500, 500), True, True)
 
 
 class Recorder:
@@ -48,6 +49,9 @@ class Recording:
 
     def abandon(self) -> None:
         self.abandoned = True
+
+    async def so_far(self) -> str:
+        return str(len(self.pcm) // 2)
 
     def finish(self) -> Awaitable[Transcript]:
         async def result() -> Transcript:

@@ -113,6 +113,51 @@ def test_the_first_utterance_on_a_cold_microphone_is_understood_and_teaches_the_
     assert mean.read_text() != "rubbish, not numbers"
 
 
+async def so_far(recognizer: Recognizer, text: str) -> str:
+    utterance = recognizer.begin()
+    utterance.feed(spoken(text))
+    heard = await utterance.so_far()
+    utterance.abandon()
+    assert await utterance.so_far() == ""
+    return heard
+
+
+def test_what_was_heard_is_known_before_the_end() -> None:
+    async def main() -> None:
+        async with engine() as process:
+            recognizer = await opened(process)
+            assert await so_far(recognizer, KNOWN[0]) == "", "a cold recogniser only collects"
+            await hear(recognizer, KNOWN[0])
+            assert await so_far(recognizer, KNOWN[2]) == KNOWN[2]
+            assert await so_far(recognizer, "set a timer for") == "set a timer for"
+            assert await so_far(recognizer, FOREIGN[0]) == ""
+            utterance = recognizer.begin()
+            utterance.feed(spoken(KNOWN[2])[:-12_800])
+            both = await asyncio.gather(utterance.so_far(), utterance.so_far())
+            assert sorted(both) == ["", KNOWN[2]], "one question at a time; the other has to do without"
+            assert (await utterance.finish()).text == KNOWN[2], "asking changes nothing"
+
+    asyncio.run(main())
+
+
+def test_a_child_that_dies_has_heard_nothing_so_far() -> None:
+    async def main() -> None:
+        async with engine() as process:
+            recognizer = await opened(process)
+            await hear(recognizer, KNOWN[0])
+            utterance = recognizer.begin()
+            utterance.feed(spoken(KNOWN[2]))
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGSTOP)
+            asking = asyncio.create_task(utterance.so_far())
+            await asyncio.sleep(0)
+            os.kill(process.pid, signal.SIGKILL)
+            assert await asking == ""
+            assert (await utterance.finish()).text == KNOWN[2]
+
+    asyncio.run(main())
+
+
 def test_silence_is_an_empty_transcript() -> None:
     async def main() -> Transcript:
         async with engine() as process:

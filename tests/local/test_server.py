@@ -156,6 +156,44 @@ def test_server_vad_takes_the_turn_by_itself() -> None:
     run(main)
 
 
+async def judged(session: Client, wanted: str) -> None:
+    """Ask until what was said so far is judged like this: the recogniser may still be loading its sentences."""
+    found = ""
+    while found != wanted:
+        await session.send("hearth.completeness.get", event_id="mine")
+        answer = await session.until("hearth.completeness")
+        assert answer.asked_by == "mine"
+        found = answer.completeness
+
+
+def test_whoever_pauses_in_the_middle_of_a_sentence_is_waited_for_and_a_whole_one_is_answered_sooner() -> None:
+    async def main() -> None:
+        async with household() as session:
+            await session.manual()
+            await session.speak(spoken("what time is it"))  # the microphone's first utterance
+            await session.send("input_audio_buffer.commit")
+            await session.until("conversation.item.input_audio_transcription.completed")
+            # Low eagerness: 0.6 s after a whole request, 1.2 s as a rule, 3 s after the beginning of one.
+            meaning = {"type": "semantic_vad", "eagerness": "low", "create_response": False}
+            await session.update(audio={"input": {"turn_detection": meaning}})
+            quiet = bytes(4_800)  # 100 ms
+            await session.speak(quiet * 5 + spoken("set a timer for"))
+            await judged(session, "unfinished")
+            await session.speak(quiet * 15 + spoken("five minutes") + quiet * 10)
+            heard = await session.until("conversation.item.input_audio_transcription.completed")
+            assert heard.transcript == "set a timer for five minutes"
+            start = len(session.events)
+            await session.speak(quiet * 5 + spoken("turn on the kitchen light"))
+            await judged(session, "complete")
+            await session.speak(quiet * 4)
+            await session.until("input_audio_buffer.speech_stopped")
+            heard = await session.until("conversation.item.input_audio_transcription.completed")
+            assert heard.transcript == "turn on the kitchen light"
+            assert session.types(since=start).count("input_audio_buffer.committed") == 1
+
+    run(main)
+
+
 def test_silence_after_an_answer_may_count_as_a_turn() -> None:
     async def main() -> None:
         async with household() as session:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.core.completeness import ASK_AFTER_MS, Completeness, Patience
 from assistant.local.protocol import new_session
 from assistant.local.turn_detection import (
     MAX_TURN_MS,
     DetectionSettings,
+    Paused,
     Started,
     Stopped,
     TurnDetector,
@@ -17,12 +22,25 @@ from assistant.local.turn_detection import (
 SERVER_VAD = new_session("s", None, "v", 0).turn_detection
 assert SERVER_VAD is not None
 SETTINGS = detection_settings(SERVER_VAD)
+BY_MEANING = replace(SETTINGS, patience=Patience(300, 500, 1500))
 
 
-def run(pattern: str, settings: DetectionSettings = SETTINGS, start_ms: int = 0) -> list[Started | Stopped]:
-    """One character a frame of 20 ms: x is speech."""
+def run(
+    pattern: str, settings: DetectionSettings = SETTINGS, start_ms: int = 0, found: Sequence[Completeness] = ()
+) -> list[Started | Stopped]:
+    """One character a frame of 20 ms: x is speech. ``found``: how the pauses are judged, one after the other."""
     detector = TurnDetector(settings, start_ms)
-    return [event for flag in pattern if (event := detector.hear(flag == "x")) is not None]
+    judgements = iter(found)
+    events: list[Started | Stopped] = []
+    for flag in pattern:
+        match detector.hear(flag == "x"):
+            case Paused(since_ms):
+                detector.judge(since_ms, next(judgements, Completeness.OPEN))
+            case None:
+                pass
+            case event:
+                events.append(event)
+    return events
 
 
 def test_speech_and_silence() -> None:
@@ -59,6 +77,46 @@ def test_a_television_is_cut_off_after_a_minute() -> None:
     assert events[1].at_ms <= MAX_TURN_MS + 240
 
 
+@pytest.mark.parametrize(
+    ("found", "ends_after"), [(Completeness.COMPLETE, 300), (Completeness.OPEN, 500), (Completeness.UNFINISHED, 1500)]
+)
+def test_what_was_said_decides_how_long_the_silence_is(found: Completeness, ends_after: int) -> None:
+    assert run("x" * 20 + "." * 100, BY_MEANING, found=[found]) == [Started(0), Stopped(400 + ends_after)]
+
+
+def test_more_speech_makes_a_pause_of_its_own() -> None:
+    pattern = "x" * 20 + "." * 60 + "x" * 20 + "." * 60
+    assert run(pattern, BY_MEANING, found=[Completeness.UNFINISHED]) == [Started(0), Stopped(2_500)]
+
+
+def test_a_judgement_of_a_pause_that_is_over_is_not_heeded() -> None:
+    detector = TurnDetector(BY_MEANING)
+    events = [detector.hear(flag == "x") for flag in "x" * 20 + "." * 15 + "x" * 5]
+    (pause,) = (event for event in events if isinstance(event, Paused))
+    assert pause.since_ms == 400
+    detector.judge(pause.since_ms, Completeness.UNFINISHED)
+    silence = [detector.hear(False) for _ in range(25)]
+    assert silence[-1] == Stopped(1_300)
+    detector.judge(800, Completeness.UNFINISHED)  # the turn is over
+    assert not detector.speaking
+
+
+def test_who_does_not_listen_to_the_words_is_not_asked() -> None:
+    detector = TurnDetector(SETTINGS)
+    assert not any(isinstance(detector.hear(flag == "x"), Paused) for flag in "x" * 20 + "." * 30)
+
+
+@given(st.text(alphabet="x.", max_size=400), st.lists(st.sampled_from(Completeness), max_size=30))
+def test_no_judgement_ends_a_turn_in_speech_or_holds_it_open_for_ever(pattern: str, found: list[Completeness]) -> None:
+    flags = pattern + "." * 75
+    events = run(flags, BY_MEANING, found=found)
+    assert len(events) % 2 == 0, "the last silence is as long as anybody waits"
+    for stopped in events[1::2]:
+        quiet = flags[: stopped.at_ms // 20]
+        since_speech = len(quiet) - quiet.rfind("xx") - 2
+        assert (ASK_AFTER_MS + 100) // 20 <= since_speech <= 1500 // 20
+
+
 @given(st.text(alphabet="x.", max_size=400), st.integers(0, 10**7))
 def test_turns_alternate_do_not_overlap_and_do_not_depend_on_the_hour(pattern: str, start_ms: int) -> None:
     events = run(pattern, start_ms=start_ms)
@@ -71,14 +129,16 @@ def test_turns_alternate_do_not_overlap_and_do_not_depend_on_the_hour(pattern: s
 
 
 def test_the_settings_of_clients() -> None:
-    assert DetectionSettings(3, 0.75, 300, 500, True, True) == SETTINGS
+    assert DetectionSettings(3, 0.75, 300, Patience(500, 500, 500), True, True) == SETTINGS
     lax = detection_settings(dict(SERVER_VAD) | {"threshold": 0.1})
     strict = detection_settings(dict(SERVER_VAD) | {"threshold": 0.9})
     assert (lax.mode, lax.start_share) < (SETTINGS.mode, SETTINGS.start_share) < (strict.mode, strict.start_share)
     flags = {"create_response": False, "interrupt_response": False}
-    silences = [
-        detection_settings({"type": "semantic_vad", "eagerness": eagerness} | flags).silence_ms
+    patience = [
+        detection_settings({"type": "semantic_vad", "eagerness": eagerness} | flags).patience
         for eagerness in ("high", "auto", "medium", "low")
     ]
-    assert silences == sorted(silences)
-    assert silences[1] == silences[2]
+    for found in Completeness:
+        silences = [each.after(found) for each in patience]
+        assert silences == sorted(silences)
+        assert silences[1] == silences[2] < silences[3]
