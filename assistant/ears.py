@@ -32,6 +32,7 @@ from assistant.types import AudioFrame
 log = logging.getLogger(__name__)
 
 PART: Final = "microphone"
+CHANNEL_PART: Final = "microphone channel"
 
 STALL_S: Final = 3.0
 """A microphone that is open and gives no frame for so long is opened again."""
@@ -146,6 +147,7 @@ class Ears:
                 self._settled.set()
                 await self._wait(STALL_S / 3 if self._open else None)
                 self._notice_stall()
+                self._notice_fault()
                 if self._open and not self._barren and self._lost is None:
                     self._health.well(PART)
 
@@ -188,6 +190,12 @@ class Ears:
         if self._stalls >= STALLS:
             raise StandsStill(f"{self.description} is open, and gives no sound: leaving, so that it is tried afresh")
         self._lost = DeviceError(f"no sound for {STALL_S:.0f} s")
+
+    def _notice_fault(self) -> None:
+        if (fault := self._microphone.fault) is not None:
+            self._health.trouble(CHANNEL_PART, fault)
+        elif self._open:
+            self._health.well(CHANNEL_PART)
 
     async def _let_go(self) -> int:
         """Close the device; gives the number of the attempt that comes next: 0 is at once."""

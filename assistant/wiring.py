@@ -23,6 +23,7 @@ from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, providers_in_use
+from assistant.config.sections import AudioInput
 from assistant.config.values import WAV_PREFIX
 from assistant.core import personas as core_personas
 from assistant.core.capture_health import CaptureHealth
@@ -399,15 +400,16 @@ def wake_phrases(config: Config) -> tuple[str, ...]:
     return tuple(wake_phrase(word.model) for word in config.wake.words)
 
 
-def microphone(device: str | None, loop: asyncio.AbstractEventLoop) -> Microphone:
-    """The microphone that the config names. It is not open yet."""
+def microphone(audio: AudioInput, loop: asyncio.AbstractEventLoop, *, paced: bool = True) -> Microphone:
+    """The microphone that the config names. It is not open yet. paced: whether a recording takes its time."""
+    device = audio.device
     if device is not None and device.startswith(WAV_PREFIX):
         from assistant.adapters.wav_device import WavMicrophone
 
-        return WavMicrophone(device.removeprefix(WAV_PREFIX), loop=loop)
+        return WavMicrophone(device.removeprefix(WAV_PREFIX), loop=loop, paced=paced, channel=audio.channel)
     from assistant.adapters.pyaudio_device import PyAudioMicrophone
 
-    return PyAudioMicrophone(device)
+    return PyAudioMicrophone(device, audio.channel)
 
 
 def speaker(device: str | None, loop: asyncio.AbstractEventLoop, available: Callable[[], int] | None = None) -> Speaker:

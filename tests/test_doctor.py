@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import subprocess
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from assistant.audio.echo_report import EchoReport, load
+from assistant import echo_choice, wiring
+from assistant.audio import echo_test
+from assistant.audio.echo_report import EchoReport, load, save
 from assistant.cli import doctor_echo, execute
+from assistant.config import parse
+from assistant.core.policy import BargeIn
+from tests import speech
 from tests.house import run_command
 from tests.vsound import virtual_sound
 
@@ -88,3 +94,28 @@ def test_on_a_sound_card_whose_speaker_is_heard_by_its_microphone(
     assert report.volume == 30
     assert 30 < report.delay_ms < 200
     assert report.removed_db > 8  # 60 on an idle machine; one that is busy plays gaps, which no canceller can foresee
+
+
+@pytest.mark.sound
+def test_on_a_sound_server_that_cancels_echo_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A perfect one: its source gives the room, and nothing of what is played."""
+    monkeypatch.setattr(echo_test, "CONVERGE_S", 0.5)
+    monkeypatch.setattr(echo_test, "SPEECH_S", 2.0)
+    monkeypatch.setattr(echo_test, "CHIRP_WINDOW_S", 1.0)
+    settings = parse("state_dir: state\necho: {canceller: device}", tmp_path / "config.yaml")
+
+    async def measure() -> EchoReport:
+        loop = asyncio.get_running_loop()
+        microphone, speaker = wiring.microphone(settings.audio.input, loop), wiring.speaker(None, loop)
+        return await doctor_echo.measure(settings, microphone, speaker)
+
+    with virtual_sound() as sound, sound.murmur(speech.noise(1.0, -60.0, seed=1).tobytes()):
+        for name, value in sound.changed_env.items():
+            monkeypatch.setenv(name, value)
+        report = asyncio.run(measure())
+    assert report.passed, report
+    assert (report.canceller, report.removed_db, report.delay_ms) == ("device", None, None)
+    assert report.left_dbfs == pytest.approx(-60, abs=3)
+    save(tmp_path / "state", report)
+    assert echo_choice.barge_in(settings) is BargeIn.SPEECH
+    assert echo_choice.barge_in(parse("state_dir: state", tmp_path / "config.yaml")) is BargeIn.WAKE_WORD

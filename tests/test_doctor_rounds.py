@@ -13,17 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assistant.adapters.wav_device import WavMicrophone, WavSpeaker
 from assistant.audio.echo_report import EchoReport
+from assistant.audio.wav import wav_header
 from assistant.config import parse
 from assistant.doctor import brain, machine
 from assistant.doctor.findings import Check, Finding, Level, Result, examine, ok
-from assistant.doctor.sound import judge, judge_echo, levels
+from assistant.doctor.sound import SoundCheck, judge, judge_echo, levels
 from assistant.errors import DeviceError, ModelLoadError
 from assistant.realtime.session import Endpoint
 from assistant.testing import virtual_time
 from assistant.testing.scripted_server import Peer, ScriptedServer
 from assistant.tools.entry import PluginInfo, PluginStatus
-from assistant.types import FRAME_SAMPLES
+from assistant.types import FRAME_SAMPLES, MIC_RATE
 from tests.house import House, room, run_command, write_wav
 from tests.vsound import virtual_sound
 
@@ -64,6 +66,24 @@ def test_levels_are_in_decibels_of_full_scale() -> None:
     assert found.peak_dbfs == pytest.approx(-20, abs=0.1)
     assert found.floor_dbfs == pytest.approx(-23, abs=0.1)
     assert found.rate == pytest.approx(1.0)
+
+
+def test_a_dead_channel_is_told_once(tmp_path: Path) -> None:
+    live = QUIET.astype("<i2").ravel()
+    stereo = np.stack((np.tile(live, 5), np.zeros(5 * live.size, "<i2")), axis=1).tobytes()
+    (tmp_path / "in.wav").write_bytes(wav_header(MIC_RATE, len(stereo), channels=2) + stereo)
+
+    async def look() -> tuple[list[Finding], list[Finding]]:
+        loop = asyncio.get_running_loop()
+        sound = SoundCheck(WavMicrophone(tmp_path / "in.wav", loop=loop), WavSpeaker(None, loop=loop), 50)
+        try:
+            return await sound.listen(), await sound.play()
+        finally:
+            await sound.close()
+
+    heard, played = map(told, virtual_time.run(look()))
+    assert "advice: the microphone: its right channel is silent, the left one is used" in heard
+    assert "did not hear it" in played and "channel" not in played
 
 
 def test_what_the_echo_test_allows() -> None:

@@ -22,6 +22,7 @@ class FickleMicrophone:
 
     description = "a fickle microphone"
     steady = True
+    fault: str | None = None
 
     def __init__(self) -> None:
         self.refusals: list[DeviceError] = []
@@ -114,6 +115,20 @@ def test_a_lost_microphone_is_opened_again_and_its_samples_go_on(tmp_path: Path)
 
     world = scene(tmp_path, play)
     assert world.microphone.starts == 4
+
+
+def test_what_a_microphone_says_of_itself_is_on_the_board_until_it_is_over(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.microphone.frames(1)
+        world.microphone.fault = "its left channel is silent"
+        await asyncio.sleep(1.1)
+        (trouble,) = world.health.troubles
+        assert (trouble.part, trouble.text) == ("microphone channel", "its left channel is silent")
+        world.microphone.fault = None
+        await asyncio.sleep(1.1)
+        assert world.troubles == []
+
+    scene(tmp_path, play)
 
 
 def test_a_microphone_that_opens_and_gives_nothing_is_tried_ever_more_slowly(tmp_path: Path) -> None:

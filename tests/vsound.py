@@ -14,9 +14,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -75,6 +77,10 @@ class VSound:
                 raise RuntimeError(f"pulseaudio does not start: {self._log.read_text()}")
             time.sleep(0.02)
 
+    def load(self, module: str, *options: str) -> None:
+        """Let the server load one more module."""
+        subprocess.run(["pactl", "load-module", module, *options], env=self.env, check=True, capture_output=True)
+
     @property
     def pid(self) -> int:
         assert self._server is not None
@@ -94,6 +100,29 @@ class VSound:
         raw.write_bytes(pcm)
         command = ["paplay", "--raw", "--device=micfeed", f"--rate={MIC_RATE}", "--channels=1", "--format=s16le", raw]
         subprocess.run(command, env=self.env, check=True, timeout=30)
+
+    @contextlib.contextmanager
+    def murmur(self, pcm: bytes) -> Iterator[None]:
+        """While inside, the microphone hears ``pcm`` (16 kHz int16 mono) over and over, as it hears the noise of a
+        room."""
+        command = ["pacat", "--raw", "--device=micfeed", f"--rate={MIC_RATE}", "--channels=1", "--format=s16le"]
+        ended = threading.Event()
+
+        def feed(pipe: IO[bytes]) -> None:
+            with contextlib.suppress(BrokenPipeError), pipe:
+                while not ended.is_set():
+                    pipe.write(pcm)
+
+        with subprocess.Popen(command, env=self.env, stdin=subprocess.PIPE) as pacat:
+            assert pacat.stdin is not None
+            feeder = threading.Thread(target=feed, args=(pacat.stdin,))
+            feeder.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                pacat.terminate()
+                feeder.join()
 
     @contextlib.contextmanager
     def record(self) -> Iterator[Path]:

@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -95,13 +95,15 @@ def open_stream(
     direction: Direction,
     name: str | None,
     rate: int,
+    channels: Callable[[DeviceInfo], Sequence[int]],
     make_callback: Callable[[int, int], Callback],
     on_stale: Callable[[DeviceError], None],
 ) -> OpenStream:
     """Open a device for int16 and start it. ``make_callback(rate, channels)`` is asked for what was possible.
 
     name: the device's name, a part of it, or usb:PORT; None is the system's default.
-    rate: preferred, with one channel; otherwise the device's own rate, with two channels or with all it has.
+    rate: preferred; otherwise the device's own.
+    channels: how many of them, the best first; what the device does not have is left out.
     on_stale: called when this stream must be closed so that new hardware can be seen.
 
     Raises DeviceError.
@@ -111,11 +113,11 @@ def open_stream(
         pyaudio = _initialise()
         try:
             index, info = _find(pyaudio, direction, name)
-            stream, actual_rate, channels = _open(pyaudio, direction, index, info, rate, make_callback)
+            stream, actual_rate, count = _open(pyaudio, direction, index, info, (rate, channels(info)), make_callback)
         except BaseException:
             pyaudio.terminate()
             raise
-        opened = OpenStream(info.name, actual_rate, channels, stream, pyaudio, on_stale)
+        opened = OpenStream(info.name, actual_rate, count, stream, pyaudio, on_stale)
         _users.add(opened)
         return opened
 
@@ -241,30 +243,30 @@ def _open(
     direction: Direction,
     index: int,
     info: DeviceInfo,
-    rate: int,
+    wanted: tuple[int, Sequence[int]],
     make_callback: Callable[[int, int], Callback],
 ) -> tuple[Any, int, int]:
     """The first format of the list that the device takes: (stream, rate, channels)."""
     import pyaudio as library
 
-    most = info.channels(direction)
-    formats = [(r, c) for r in (rate, info.rate, 48_000) for c in (1, 2, most) if c <= most]
+    rate, channels = wanted
+    formats = [(r, c) for r in (rate, info.rate, 48_000) for c in channels if c <= info.channels(direction)]
     reason = ""
-    for actual_rate, channels in dict.fromkeys(formats):
+    for actual_rate, count in dict.fromkeys(formats):
         side = "input" if direction is Direction.INPUT else "output"
         try:
             stream = pyaudio.open(
                 rate=actual_rate,
-                channels=channels,
+                channels=count,
                 format=library.paInt16,
                 frames_per_buffer=actual_rate // 50,  # 20 ms; larger ones come in irregular bursts
-                stream_callback=make_callback(actual_rate, channels),
+                stream_callback=make_callback(actual_rate, count),
                 **{side: True, f"{side}_device_index": index},
             )
         except (OSError, ValueError) as error:
             reason = reason or _reason(error)
         else:
-            return stream, actual_rate, channels
+            return stream, actual_rate, count
     held = who_holds(direction, f"{USB_PREFIX}{info.usb}" if info.usb else info.name) if info.card is not None else None
     why = held or f"cannot be opened: {reason}; is another program using it?"
     raise DeviceError(f"{direction.value} {info.name!r}: {why}")

@@ -14,10 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
+
 from assistant.adapters.device_choice import DeviceInfo, Direction
 from assistant.adapters.portaudio import Callback, OpenStream, SoundSystemFrozen, list_devices, open_stream
 from assistant.audio.ports import EndSink, FrameSink, PcmSource
-from assistant.audio.resample import StreamResampler, mix_to_mono, spread_from_mono
+from assistant.audio.resample import StreamResampler, spread_from_mono
+from assistant.core.channels import ChannelChoice, ChannelPicker
 from assistant.errors import DeviceError
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, MIC_RATE, SPEAKER_RATE, AudioFrame
 
@@ -40,15 +43,22 @@ class PyAudioMicrophone:
     """A :class:`~assistant.audio.ports.Microphone` on a PortAudio device.
 
     device: its name, a part of it in any case that fits no other, or ``usb:PORT``; None is the system's default.
+    channel: which one is heard of a device that has two.
     """
 
-    def __init__(self, device: str | None) -> None:
+    def __init__(self, device: str | None, channel: ChannelChoice = "auto") -> None:
         self._device = device
+        self._channel = channel
         self._stream: _Stream | None = None
+        self._picker: ChannelPicker | None = None
 
     @property
     def steady(self) -> bool:
         return True
+
+    @property
+    def fault(self) -> str | None:
+        return self._picker.fault if self._stream and self._picker else None
 
     @property
     def description(self) -> str:
@@ -56,14 +66,23 @@ class PyAudioMicrophone:
 
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         self.stop()
-        self._stream = _Stream(
-            Direction.INPUT, self._device, MIC_RATE, lambda rate, channels: _Capture(rate, channels, on_frame), on_end
-        )
+
+        def make(rate: int, channels: int) -> _Capture:
+            self._picker = ChannelPicker(rate, self._channel)
+            return _Capture(rate, channels, self._picker, on_frame)
+
+        self._stream = _Stream(Direction.INPUT, self._device, MIC_RATE, self._channels_wanted, make, on_end)
 
     def stop(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+    def _channels_wanted(self, device: DeviceInfo) -> tuple[int, ...]:
+        """Both of two, since one of them may be dead. A sound server makes as many as are wanted; and hardware that is
+        opened with one gives the first, which is the one that arrays of microphones have worked on."""
+        both = self._channel != "auto" or device.card is None or device.inputs == 2
+        return (2, 1, device.inputs) if both else (1, 2, device.inputs)
 
 
 class PyAudioSpeaker:
@@ -90,7 +109,10 @@ class PyAudioSpeaker:
             self._playback = _Playback(rate, channels, source)
             return self._playback
 
-        self._stream = _Stream(Direction.OUTPUT, self._device, SPEAKER_RATE, make, on_end)
+        def channels(device: DeviceInfo) -> tuple[int, ...]:
+            return 1, 2, device.outputs
+
+        self._stream = _Stream(Direction.OUTPUT, self._device, SPEAKER_RATE, channels, make, on_end)
 
     def stop(self) -> None:
         stream, self._stream = self._stream, None
@@ -106,6 +128,7 @@ class _Stream:
         direction: Direction,
         name: str | None,
         rate: int,
+        channels: Callable[[DeviceInfo], tuple[int, ...]],
         make: Callable[[int, int], _Capture | _Playback],
         on_end: EndSink,
     ) -> None:
@@ -117,7 +140,9 @@ class _Stream:
         self._callbacks = 0
         self._work: _Capture | _Playback | None = None
         self._done = threading.Event()
-        self._open: OpenStream = open_stream(direction, name, rate, lambda r, c: self._callback(make(r, c)), self._lose)
+        self._open: OpenStream = open_stream(
+            direction, name, rate, channels, lambda r, c: self._callback(make(r, c)), self._lose
+        )
         self.device = self._open.device
         self.output_latency: float = self._open.stream.get_output_latency() if direction is Direction.OUTPUT else 0.0
         self._watcher = threading.Thread(target=self._watch, name=f"watch-{self._what}", daemon=True)
@@ -189,9 +214,10 @@ def _nobody(_error: DeviceError | None) -> None:
 class _Capture:
     """Turns what the device captures into frames."""
 
-    def __init__(self, rate: int, channels: int, on_frame: FrameSink) -> None:
+    def __init__(self, rate: int, channels: int, picker: ChannelPicker, on_frame: FrameSink) -> None:
         self._rate = rate
         self._channels = channels
+        self._picker = picker
         self._on_frame = on_frame
         self._resampler = StreamResampler(rate, MIC_RATE)
         self._losses = LossEstimate(rate)
@@ -202,7 +228,8 @@ class _Capture:
         now = time.monotonic()  # the clock of asyncio's loop.time() on Linux
         lost = self._losses.count(frames, now, overflow=bool(status & _OVERFLOW))
         self._start += round(lost * MIC_RATE / self._rate)
-        self._pending += self._resampler.feed(mix_to_mono(data, self._channels))
+        block = np.frombuffer(data, "<i2").reshape(-1, self._channels)
+        self._pending += self._resampler.feed(self._picker.pick(block).tobytes())
         while len(self._pending) >= FRAME_BYTES:
             frame = AudioFrame(self._start, bytes(self._pending[:FRAME_BYTES]), now)
             del self._pending[:FRAME_BYTES]

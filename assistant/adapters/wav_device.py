@@ -16,9 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import numpy as np
+
 from assistant.audio.ports import EndSink, FrameSink, PcmSource
-from assistant.audio.resample import StreamResampler, mix_to_mono
+from assistant.audio.resample import StreamResampler
 from assistant.audio.wav import WavError, WavParser, wav_header
+from assistant.core.channels import ChannelChoice, ChannelPicker
 from assistant.errors import DeviceError
 from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, MIC_RATE, SPEAKER_RATE, AudioFrame
 
@@ -36,13 +39,24 @@ class WavMicrophone:
 
     A FIFO, or "-" for standard input, is read on a thread and heard as it comes: its writer sets the pace. Opening it
     waits for nobody, and ``stop`` does not wait for the writer. An unreadable header ends the stream with an error.
+
+    channel: which one of a stereo recording is heard.
     """
 
-    def __init__(self, path: str | Path, *, loop: asyncio.AbstractEventLoop, paced: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        paced: bool = True,
+        channel: ChannelChoice = "auto",
+    ) -> None:
         self._path = str(path)
+        self._channel = channel
         self._loop = loop
         self._paced = paced
         self._stream: _FileStream | _PipeStream | None = None
+        self._frames: _Frames | None = None
 
     @property
     def description(self) -> str:
@@ -52,9 +66,13 @@ class WavMicrophone:
     def steady(self) -> bool:
         return not isinstance(self._stream, _PipeStream)
 
+    @property
+    def fault(self) -> str | None:
+        return self._frames.fault if self._stream and self._frames else None
+
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         self.stop()
-        frames = _Frames(self.description, on_frame, on_end, self._loop.time)
+        self._frames = frames = _Frames(self.description, on_frame, on_end, self._loop.time, self._channel)
         try:
             # Without O_NONBLOCK the open of a FIFO would wait for its writer. A duplicate of standard input stays as it
             # is, since the flag would be set for everybody who shares it.
@@ -79,12 +97,16 @@ class WavMicrophone:
 class _Frames:
     """WAV bytes in, frames out; and silence for good once closed, whatever thread that happens on."""
 
-    def __init__(self, name: str, on_frame: FrameSink, on_end: EndSink, now: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, on_frame: FrameSink, on_end: EndSink, now: Callable[[], float], channel: ChannelChoice
+    ) -> None:
         self._name = name
+        self._channel = channel
         self._on_frame = on_frame
         self._on_end = on_end
         self._now = now
         self._parser = WavParser()
+        self._picker: ChannelPicker | None = None
         self._resampler: StreamResampler | None = None
         self._pcm = bytearray()  # 16 kHz mono
         self._start = 0
@@ -103,13 +125,19 @@ class _Frames:
         wav = self._parser.format
         if wav is None:
             return
-        if self._resampler is None:
+        if self._picker is None or self._resampler is None:
+            self._picker = ChannelPicker(wav.rate, self._channel)
             self._resampler = StreamResampler(wav.rate, MIC_RATE)
-        self._pcm += self._resampler.feed(mix_to_mono(samples, wav.channels))
+        block = np.frombuffer(samples, "<i2").reshape(-1, wav.channels)
+        self._pcm += self._resampler.feed(self._picker.pick(block).tobytes())
         if not self._over and (not data or self._parser.at_end):
             self._over = True
             self._pcm += self._resampler.flush()
             self._pcm += bytes(-len(self._pcm) % FRAME_BYTES)
+
+    @property
+    def fault(self) -> str | None:
+        return self._picker.fault if self._picker else None
 
     @property
     def ready(self) -> bool:

@@ -42,6 +42,12 @@ class Microphone(Protocol):
         """
         ...
 
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the sound, in a line, where it is mended and so cannot be heard in the frames; None if
+        nothing is."""
+        ...
+
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         """Open the device and begin to deliver frames. Raises DeviceError if it cannot be opened."""
         ...

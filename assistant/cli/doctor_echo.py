@@ -42,9 +42,7 @@ def main(config: Config) -> int:
 
 async def _run(config: Config) -> int:
     loop, audio = asyncio.get_running_loop(), config.audio
-    report = await measure(
-        config, wiring.microphone(audio.input.device, loop), wiring.speaker(audio.output.device, loop)
-    )
+    report = await measure(config, wiring.microphone(audio.input, loop), wiring.speaker(audio.output.device, loop))
     show(report, config.barge_in.mode)
     path = echo_report.save(config.state_folder, report)
     say(f"written to {path}; an assistant that runs has to be started anew to know of it")

@@ -40,7 +40,7 @@ async def _run(config: Config, options: argparse.Namespace) -> None:
     if file is not None:
         journal.subscribe(file)
     try:
-        microphone = wiring.microphone(config.audio.input.device, loop)
+        microphone = wiring.microphone(config.audio.input, loop)
         speaker = wiring.speaker(config.audio.output.device, loop)
         daemon = Daemon(config, journal, microphone, speaker)
         # Code stays until the end. A full collection holds up every thread, the speaker's too, while it walks over it.

@@ -11,7 +11,7 @@ from assistant.adapters.webrtc_vad import WebRtcVad
 from assistant.audio.wake_history import read_history
 from assistant.cli.common import complain, run_async, say
 from assistant.config import Config
-from assistant.config.values import WAV_PREFIX
+from assistant.config.sections import AudioInput
 from assistant.core.wake_attempts import NEAR_MISS, TryCounter, propose_threshold, what_if
 from assistant.errors import EXIT_FAILURE, EXIT_OK, DeviceError
 from assistant.types import AudioFrame
@@ -32,7 +32,7 @@ async def _record(config: Config, device: str | None, tries: int) -> list[float]
     peaks: list[float] = []
     say(f'Say "{wake_phrase(word.model)}", then pause for a second; {tries} times, as you would in daily life:')
     say("near and far, loud and soft, with the tap running. Ctrl-C ends it early, without a proposal.")
-    async for frame in _frames(device):
+    async for frame in _frames(chosen):
         scores = detector.process(frame.pcm)
         peak = counter.feed(frame.start, frame.end, vad.is_speech(frame.pcm), scores[name] if scores else None)
         if peak is not None:
@@ -50,7 +50,7 @@ def _note(peaks: list[float], peak: float, threshold: float) -> None:
     say(f"{len(peaks):3}  {peak:5.2f}  {verdict}")
 
 
-async def _frames(device: str | None) -> AsyncIterator[AudioFrame]:
+async def _frames(chosen: AudioInput) -> AsyncIterator[AudioFrame]:
     """The frames of a microphone until it ends. Raises DeviceError. A recording is heard as fast as possible."""
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue[AudioFrame | DeviceError | None] = asyncio.Queue()
@@ -58,14 +58,8 @@ async def _frames(device: str | None) -> AsyncIterator[AudioFrame]:
     def put(item: AudioFrame | DeviceError | None) -> None:
         loop.call_soon_threadsafe(frames.put_nowait, item)
 
-    if device is not None and device.startswith(WAV_PREFIX):
-        from assistant.adapters.wav_device import WavMicrophone
-
-        microphone = WavMicrophone(device.removeprefix(WAV_PREFIX), loop=loop, paced=False)
-        microphone.start(put, put)
-    else:
-        microphone = wiring.microphone(device, loop)  # type: ignore[assignment]
-        await asyncio.to_thread(microphone.start, put, put)
+    microphone = wiring.microphone(chosen, loop, paced=False)
+    await asyncio.to_thread(microphone.start, put, put)
     try:
         while isinstance(item := await frames.get(), AudioFrame):
             yield item

@@ -141,6 +141,9 @@ class AudioInput(Block):
     device: DeviceName | None = Field(
         default=None, description="Name, usb:PORT, wav:PATH or wav:- (stdin); null = system default"
     )
+    channel: Literal["auto", "left", "right"] = Field(
+        default="auto", description="Which of two channels is heard; auto = both, or the one that is not silent"
+    )
 
 
 class AudioOutput(Block):

@@ -26,6 +26,7 @@ class BrowserMicrophone:
 
     description = "a browser"
     steady = False  # a page in the background may pause
+    fault = None
 
     def __init__(self, rate: int, now: Callable[[], float]) -> None:
         """rate: of what the page sends. now: the loop's clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from assistant.doctor.findings import Check, Finding, Result, advice, examine, o
 from assistant.doctor.sound import SoundCheck, judge_echo
 from assistant.errors import DeviceError
 
+log = logging.getLogger(__name__)
+
 
 async def rounds(config: Config, *, offline: bool) -> AsyncIterator[Result]:
     """Look at everything, and tell each result as it comes.
@@ -27,7 +30,7 @@ async def rounds(config: Config, *, offline: bool) -> AsyncIterator[Result]:
     loop = asyncio.get_running_loop()
     audio = config.audio
     sound = SoundCheck(
-        wiring.microphone(audio.input.device, loop), wiring.speaker(audio.output.device, loop), audio.output.volume
+        wiring.microphone(audio.input, loop), wiring.speaker(audio.output.device, loop), audio.output.volume
     )
     local = wiring.local_server(config)
     brains = Brains(config, local)
@@ -54,6 +57,11 @@ async def rounds(config: Config, *, offline: bool) -> AsyncIterator[Result]:
         ]
         async for result in examine(checks):
             yield result
+
+
+def _server_trouble(trouble: str | None) -> None:
+    if trouble is not None:
+        log.error("the embedded server: %s", trouble)
 
 
 async def _config(config: Config) -> Sequence[Finding]:

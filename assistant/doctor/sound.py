@@ -96,6 +96,7 @@ class SoundCheck:
         self._played: list[bytes] = []
         self._lost: DeviceError | None = None
         self._open = False
+        self._told: str | None = None  # the fault that was told
 
     async def listen(self) -> list[Finding]:
         """Open the microphone, and say how loud the room is. Raises DeviceError."""
@@ -104,7 +105,7 @@ class SoundCheck:
         await self._record(SETTLE_S)
         began = self._loop.time()
         frames = await self._record(LISTEN_S)
-        return judge(levels(frames, self._loop.time() - began))
+        return judge(levels(frames, self._loop.time() - began)) + self._fault()
 
     async def play(self) -> list[Finding]:
         """Play a chirp, and say whether the microphone hears it. Raises DeviceError."""
@@ -117,17 +118,19 @@ class SoundCheck:
         frames = await self._record(CHIRP_S)
         delay = find_delay(frames, self._played)
         if delay is None:
-            return [
-                advice(
-                    "the chirp was played, and the microphone did not hear it",
-                    "fine with headphones, or where the microphone cancels echo itself; else: is the speaker on?",
-                )
-            ]
-        return [ok(f"the microphone hears it after {delay:.0f} ms, at {levels(frames, CHIRP_S).peak_dbfs:.0f} dBFS")]
+            otherwise = "fine with headphones, or where the microphone cancels echo itself; else: is the speaker on?"
+            return [advice("the chirp was played, and the microphone did not hear it", otherwise), *self._fault()]
+        peak = levels(frames, CHIRP_S).peak_dbfs
+        return [ok(f"the microphone hears it after {delay:.0f} ms, at {peak:.0f} dBFS"), *self._fault()]
 
     async def close(self) -> None:
         await asyncio.to_thread(self._microphone.stop)
         self._player.stop()
+
+    def _fault(self) -> list[Finding]:
+        """What the microphone says of itself, once. In a quiet room it may take a chirp to find out."""
+        told, self._told = self._told, self._microphone.fault
+        return [advice(f"the microphone: {self._told}", "")] if self._told and self._told != told else []
 
     async def _record(self, seconds: float) -> list[bytes]:
         """The frames of so many seconds of audio. Raises DeviceError if they do not come."""

@@ -35,6 +35,7 @@ def noise(samples: int, seed: int) -> bytes:
 
 SPOKEN = noise(16_000, seed=1)
 PLAYED = noise(12_000, seed=2)
+ONE_SIDED = np.stack((np.zeros(160_000, "<i2"), np.frombuffer(noise(160_000, seed=3), "<i2")), axis=1).tobytes()
 
 
 class Rig(Protocol):
@@ -47,6 +48,9 @@ class Rig(Protocol):
 
     def speak(self) -> None:
         """Let SPOKEN reach the microphone."""
+
+    def lopsided(self) -> Microphone:
+        """A microphone that comes in stereo, and hears ONE_SIDED with its right channel alone."""
 
     def wait(self, until: Callable[[], bool], limit_s: float = 5.0) -> None:
         """Let time pass until something is so."""
@@ -77,6 +81,11 @@ class FileRig:
     def speak(self) -> None:
         self.wait(lambda: False, 1.5)
 
+    def lopsided(self) -> Microphone:
+        path = self._in.with_name("stereo.wav")
+        path.write_bytes(wav_header(16_000, len(ONE_SIDED), channels=2) + ONE_SIDED)
+        return WavMicrophone(path, loop=self._loop)
+
     def wait(self, until: Callable[[], bool], limit_s: float = 5.0) -> None:
         for _ in range(round(limit_s * 100)):
             if until():
@@ -91,8 +100,24 @@ class FileRig:
 class SoundCardRig:
     """PyAudio on the private sound card, in real time."""
 
-    def __init__(self, sound: VSound) -> None:
+    def __init__(self, sound: VSound, monkeypatch: pytest.MonkeyPatch) -> None:
         self._sound = sound
+        self._monkeypatch = monkeypatch
+        self._playing: list[subprocess.Popen[bytes]] = []
+
+    def close(self) -> None:
+        for process in self._playing:
+            process.kill()
+            process.wait()
+
+    def lopsided(self) -> Microphone:
+        self._sound.load("module-null-sink", "sink_name=array", "rate=16000", "channels=2", "norewinds=1")
+        self._monkeypatch.setenv("PULSE_SOURCE", "array.monitor")
+        raw = self._sound.folder / "array.raw"
+        raw.write_bytes(ONE_SIDED)
+        options = ["--raw", "--device=array", "--rate=16000", "--channels=2", "--format=s16le"]
+        self._playing.append(subprocess.Popen(["paplay", *options, raw], env=self._sound.env))
+        return PyAudioMicrophone(None)
 
     def microphone(self) -> Microphone:
         return PyAudioMicrophone(None)
@@ -131,7 +156,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             yield FileRig(runner.get_loop(), tmp_path)
     else:
-        yield SoundCardRig(request.getfixturevalue("sound"))
+        sound, monkeypatch = request.getfixturevalue("sound"), request.getfixturevalue("monkeypatch")
+        with contextlib.closing(SoundCardRig(sound, monkeypatch)) as card:
+            yield card
 
 
 class Ear:
@@ -213,6 +240,19 @@ class TestMicrophone:
             microphone.stop()
             assert [frame.start for frame in ear.frames][:3] == [0, FRAME_SAMPLES, 2 * FRAME_SAMPLES]
 
+    def test_leaves_a_dead_channel_out_and_says_so(self, rig: Rig) -> None:
+        ear, microphone = Ear(), rig.lopsided()
+        assert microphone.fault is None
+        ear.listen(microphone)
+        rig.wait(lambda: microphone.fault is not None, 9.0)
+        assert microphone.fault is not None and "left channel is silent, the right one is used" in microphone.fault
+        ear.frames.clear()
+        rig.wait(lambda: len(ear.frames) > 10)
+        microphone.stop()
+        assert microphone.fault is None, "nobody knows, once it is closed"
+        level = np.std(np.frombuffer(b"".join(frame.pcm for frame in ear.frames[1:10]), "<i2"))
+        assert level == pytest.approx(9000 / 3**0.5, rel=0.05), "as loud as on its one channel"
+
     def test_is_refused_in_one_line_when_absent(self, rig: Rig) -> None:
         with pytest.raises(DeviceError, match="absent") as caught:
             Ear().listen(rig.absent_microphone())
@@ -273,7 +313,9 @@ class TestSpeaker:
 
 @pytest.mark.sound
 class TestSoundCard:
-    def test_the_loss_of_the_server_is_noticed_and_survived(self, sound: VSound) -> None:
+    def test_the_loss_of_the_server_is_noticed_and_survived(
+        self, sound: VSound, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         ear, source = Ear(), Source()
         microphone, speaker = PyAudioMicrophone(None), PyAudioSpeaker(None)
         lost = [threading.Event(), threading.Event()]
@@ -283,7 +325,7 @@ class TestSoundCard:
 
         microphone.start(ear.frames.append, ends(0, ear.ends))
         speaker.start(source, ends(1, source.ends))
-        rig = SoundCardRig(sound)
+        rig = SoundCardRig(sound, monkeypatch)
         rig.wait(lambda: bool(ear.frames) and source.pulled > 0)
         sound.kill()
         began = time.monotonic()

@@ -18,6 +18,7 @@ import pytest
 from assistant.adapters import portaudio, pyaudio_device
 from assistant.adapters.portaudio import SoundSystemFrozen
 from assistant.adapters.pyaudio_device import LossEstimate, PyAudioMicrophone, PyAudioSpeaker, list_devices
+from assistant.core.channels import ChannelChoice
 from assistant.errors import EXIT_RESTART, DeviceError
 from assistant.types import AudioFrame
 
@@ -146,6 +147,37 @@ def test_a_microphone_that_can_only_do_stereo_at_its_own_rate_is_converted(libra
     assert 15_000 < heard.size <= 16_000  # the converter holds back some 30 ms
     expected = 8000 * np.sin(2 * np.pi * 440 * np.arange(heard.size) / 16_000)
     assert np.abs(heard - expected)[1000:-1000].max() < 80
+
+
+@pytest.mark.parametrize(
+    ("device", "inputs", "channel", "opened"),
+    [
+        ("USB Mic", 1, "auto", 1),
+        ("USB Mic", 1, "right", 1),
+        ("Stick: USB Audio (hw:1,0)", 2, "auto", 2),
+        ("pulse", 32, "auto", 2),  # the sound server makes two out of what there is
+        ("Array: USB Audio (hw:1,0)", 6, "auto", 1),  # the first: what the array has worked on
+        ("Array: USB Audio (hw:1,0)", 6, "left", 2),
+    ],
+)
+def test_how_many_channels_a_microphone_is_opened_with(
+    library: ScriptedPortAudio, device: str, inputs: int, channel: ChannelChoice, opened: int
+) -> None:
+    library.hardware = [(device, inputs, 0)]
+    microphone = PyAudioMicrophone(None, channel)
+    microphone.start(ignore, ignore)
+    microphone.stop()
+    assert [stream.channels for stream in library.streams] == [opened]
+
+
+@pytest.mark.parametrize(("channel", "value"), [("left", 100), ("right", 300), ("auto", 200)])
+def test_the_channel_that_is_asked_for_is_heard(library: ScriptedPortAudio, channel: ChannelChoice, value: int) -> None:
+    frames: list[AudioFrame] = []
+    microphone = PyAudioMicrophone(None, channel)
+    microphone.start(frames.append, ignore)
+    library.streams[0].capture(np.tile(np.array([100, 300], "<i2"), 320).tobytes())
+    microphone.stop()
+    assert frames[0].pcm == np.full(320, value, "<i2").tobytes()
 
 
 def test_a_speaker_that_can_only_do_48_khz_stereo_is_converted(library: ScriptedPortAudio) -> None:
@@ -277,6 +309,7 @@ def test_an_inactive_stream_is_lost_once(library: ScriptedPortAudio) -> None:
 def test_a_failing_sink_ends_the_stream_instead_of_the_main_thread(
     library: ScriptedPortAudio, caplog: pytest.LogCaptureFixture
 ) -> None:
+    library.hardware = [("USB Mic", 1, 0)]
     microphone = PyAudioMicrophone(None)
     microphone.start(lambda frame: 1 / 0, ignore)  # type: ignore[arg-type, return-value]
     assert library.streams[0].capture(bytes(640)) == 2
@@ -350,6 +383,7 @@ def test_an_overflow_costs_what_the_clock_says() -> None:
 def test_the_frames_after_an_overflow_carry_the_gap(
     library: ScriptedPortAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    library.hardware = [("USB Mic", 1, 0)]
     clock = itertools.chain(np.arange(10) * 0.02, [0.18 + 0.52])
     monkeypatch.setattr(pyaudio_device, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     frames: list[AudioFrame] = []

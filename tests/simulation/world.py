@@ -208,6 +208,7 @@ class SimulatedMicrophone(_Device):
 
     name = "microphone"
     steady = True
+    fault = None
 
     def start(self, on_frame: FrameSink, on_end: EndSink) -> None:
         def step(since: float) -> None:
