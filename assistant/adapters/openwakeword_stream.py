@@ -1,7 +1,7 @@
 """openWakeWord's embedding network, changed so that it computes only what is new.
 
-The network makes one embedding from 76 mel frames of 10 ms, and openWakeWord runs it on the last 76 after every 8: nine
-tenths of that work were done before. Its convolutions over time span 3 rows and never go past the ends of what they
+The network makes one embedding from 76 mel frames of 10 ms, and openWakeWord runs it on the last 76 after every 8, so
+most of that work has been done before. Its convolutions over time span 3 rows and never go past the ends of what they
 read; its poolings make one row of 2 * 2 * 2. So 8 mel frames bring exactly one new row at the last layer, and a
 convolution over time needs nothing of the past but the last 2 rows that it read. The numbers stay what they were.
 
@@ -51,7 +51,7 @@ _STEP_SHAPE: Final = struct.pack("<4q", -1, 1, STEP_ROWS, 34)
 
 
 class _No:
-    """The numbers of the fields that are looked at or written."""
+    """Which number each field has that is read or written here: MESSAGE_FIELD."""
 
     MODEL_GRAPH: Final = 7
     GRAPH_NODE: Final = 1
