@@ -19,11 +19,12 @@ from assistant.types import AudioFrame
 
 def main(config: Config, device: str | None, tries: int) -> int:
     """Hear tries at the first wake word of the config. The microphone may be a recording (``wav:FILE``)."""
-    peaks = run_async(_record(config, device or config.audio.input.device, tries))
+    chosen = config.audio.input if device is None else config.audio.input.model_copy(update={"device": device})
+    peaks = run_async(_record(config, chosen, tries))
     return _report(config, peaks)
 
 
-async def _record(config: Config, device: str | None, tries: int) -> list[float]:
+async def _record(config: Config, chosen: AudioInput, tries: int) -> list[float]:
     word = config.wake.words[0]
     name = wake_word_name(word.model)
     only = config.model_copy(update={"wake": config.wake.model_copy(update={"words": (word,), "idle_gate": False})})
