@@ -21,6 +21,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,9 +78,7 @@ class OpenWakeWordDetector:
     def __init__(self, words: Sequence[str]) -> None:
         models = [find_wake_model(word) for word in words]
         self.names = _unique_names(models)
-        folder = models_folder()
-        self._mel = _Network(folder / MEL_MODEL)
-        self._embedding = _EmbeddingNetwork(folder / EMBEDDING_MODEL)
+        self._mel, self._embedding = _shared_networks(models_folder())
         self._words = [_Word.load(model) for model in models]
         window = max(word.window for word in self._words)
         self._memory = window + _PAST_STEPS  # steps that a score depends on, apart from the overlap before them
@@ -143,6 +142,12 @@ class OpenWakeWordDetector:
         mel_frames = np.ones((STEP_ROWS, _MEL_BINS), np.float32)  # the first step, which is heard alone, makes but 5
         mel_frames[-len(heard) :] = heard
         return mel_frames
+
+
+@cache
+def _shared_networks(folder: Path) -> tuple[_Network, _EmbeddingNetwork]:
+    """Loaded once for all detectors, on whichever threads: what a network needs of a stream is kept by its detector."""
+    return _Network(folder / MEL_MODEL), _EmbeddingNetwork(folder / EMBEDDING_MODEL)
 
 
 @dataclass(frozen=True, slots=True)

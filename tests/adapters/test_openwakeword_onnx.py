@@ -89,6 +89,17 @@ def test_a_word_scores_the_same_alone_and_among_others(clip: Samples) -> None:
     assert [scores["alexa"] for scores in together] == [scores["alexa"] for scores in alone]
 
 
+def test_two_detectors_share_their_networks_and_do_not_hear_each_other(clip: Samples) -> None:
+    one, other = OpenWakeWordDetector(["alexa"]), OpenWakeWordDetector(["alexa"])
+    assert one._embedding is other._embedding
+    alone = score(one, clip[:32_000])
+    one.reset()
+    pairs = zip(frames(clip[:32_000]), frames(clip[-32_000:]), strict=True)
+    steps = [(one.process(here), other.process(there)) for (_, here), (_, there) in pairs]
+    assert [here for here, _ in steps if here is not None] == alone
+    assert any(here != there for here, there in steps)
+
+
 def test_words_that_sound_alike_do_not_score() -> None:
     steps = score(OpenWakeWordDetector(["alexa", "hey_jarvis"]), in_room(say("a lesson, hey Janet"), before=1, after=1))
     assert max(peak(steps, "alexa"), peak(steps, "hey_jarvis")) < 0.5
