@@ -84,7 +84,7 @@ def test_eval_uses_the_threshold_of_the_config(folder: Path, capsys: pytest.Capt
     assert 0.9 < peak < 0.99999
     write_config(f"{{model: alexa, threshold: {peak + (1 - peak) / 2}}}")
     assert evaluate(capsys, "a.wav")[1]["files"][0] == pytest.approx(
-        {"path": "a.wav", "peak": peak, "detected": False, "at_s": None, "word": None}
+        {"path": "a.wav", "peak": peak, "verified": None, "detected": False, "at_s": None, "word": None}
     )
 
 

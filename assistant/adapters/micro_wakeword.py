@@ -12,6 +12,7 @@ from typing import Final
 
 from assistant.adapters.openwakeword_models import wake_word_name
 from assistant.adapters.wake_steps import STEP_FRAMES, check_frame, find_model, require_package
+from assistant.core.wake_gate import NOT_ASKED
 from assistant.errors import ModelLoadError
 
 ENGINE: Final = "microwakeword"
@@ -23,6 +24,8 @@ class MicroWakeWordDetector:
     words: bundled names ("okay_nabu") or paths of the ``.json`` files of models. Used from one thread at a time.
     Raises ModelLoadError for a word that cannot be loaded, or when the package is missing.
     """
+
+    verified = NOT_ASKED
 
     def __init__(self, words: Sequence[str]) -> None:
         folder = require_package("pymicro_wakeword", ENGINE, "microwakeword") / "models"

@@ -40,6 +40,9 @@ from assistant.adapters.openwakeword_models import (
     wake_word_name,
 )
 from assistant.adapters.openwakeword_stream import PAST_ROWS, STEP_ROWS, stream_model
+from assistant.core.wake_attempts import NEAR_MISS
+from assistant.core.wake_gate import NOT_ASKED
+from assistant.core.wake_verifier import NO_VERIFIERS, WakeVerifier
 from assistant.errors import ModelLoadError
 from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES
 
@@ -73,13 +76,17 @@ class OpenWakeWordDetector:
 
     Audio that need not be scored is only kept (:meth:`skip`). The next score makes up for what it needs of it, and
     for no more: so scores are those of a detector that never skipped, and no network runs twice for the same audio.
+
+    verifiers: by wake word; asked only in a step in which the word scored.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], verifiers: Mapping[str, WakeVerifier] = NO_VERIFIERS) -> None:
         models = [find_wake_model(word) for word in words]
         self.names = _unique_names(models)
+        self.verified: Mapping[str, float] = NOT_ASKED
         self._mel, self._embedding = _shared_networks(models_folder())
         self._words = [_Word.load(model) for model in models]
+        self._verifiers = _fitting(verifiers, self._words)
         window = max(word.window for word in self._words)
         self._memory = window + _PAST_STEPS  # steps that a score depends on, apart from the overlap before them
         self._frames: deque[bytes] = deque(maxlen=(1 + self._memory) * STEP_FRAMES)
@@ -95,7 +102,18 @@ class OpenWakeWordDetector:
         self._make_up()
         if self._steps <= _SILENT_STEPS:
             return dict.fromkeys(self.names, 0.0)
-        return {word.name: word.score(self._embeddings) for word in self._words}
+        scores = {word.name: word.score(self._embeddings) for word in self._words}
+        self.verified = {
+            name: verifier.probability(self.embeddings(name))
+            for name, verifier in self._verifiers.items()
+            if scores[name] >= NEAR_MISS
+        }
+        return scores
+
+    def embeddings(self, name: str) -> _Floats:
+        """What the latest score of a word was made of, (window, 96). It changes with the next frame."""
+        (window,) = (word.window for word in self._words if word.name == name)
+        return self._embeddings[-window:]
 
     def skip(self, pcm: bytes) -> Mapping[str, float] | None:
         """Take one 20 ms frame without looking at it; a step that it completed scores 0."""
@@ -103,6 +121,7 @@ class OpenWakeWordDetector:
 
     def reset(self) -> None:
         """Forget all audio heard so far, as if new."""
+        self.verified = NOT_ASKED
         self._steps = 0
         self._behind = 0  # complete steps that mel and embedding have not seen
         self._filled = 0  # frames of the step that is not complete yet
@@ -119,6 +138,7 @@ class OpenWakeWordDetector:
         if self._filled < STEP_FRAMES:
             return False
         self._filled = 0
+        self.verified = NOT_ASKED
         self._steps += 1
         self._behind += 1
         return True
@@ -174,6 +194,21 @@ class _Word:
     def score(self, embeddings: _Floats) -> float:
         scores = self.network.run(embeddings[np.newaxis, -self.window :])[0]
         return max(float(scores[phrase]) for phrase in self.phrases)
+
+
+def _fitting(verifiers: Mapping[str, WakeVerifier], words: Sequence[_Word]) -> dict[str, WakeVerifier]:
+    """The verifiers of these words. Raises ModelLoadError for one that looks at more or fewer embeddings."""
+    fitting = {}
+    for word in words:
+        if (verifier := verifiers.get(word.name)) is None:
+            continue
+        if verifier.window != word.window:
+            raise ModelLoadError(
+                f"the verifier of {word.name} looks at {verifier.window} embeddings, its model at {word.window}:"
+                " train it anew, with `assistant wake verifier train`"
+            )
+        fitting[word.name] = verifier
+    return fitting
 
 
 def _phrases(path: Path, network: _Network) -> tuple[int, ...]:

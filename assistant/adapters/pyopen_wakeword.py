@@ -12,6 +12,7 @@ from typing import Final
 
 from assistant.adapters.openwakeword_models import wake_word_name
 from assistant.adapters.wake_steps import STEP_FRAMES, check_frame, find_model, require_package
+from assistant.core.wake_gate import NOT_ASKED
 
 ENGINE: Final = "pyopenwakeword"
 _NOT_WORDS: Final = ("melspectrogram", "embedding_model")
@@ -24,6 +25,8 @@ class PyOpenWakeWordDetector:
     words: bundled names ("okay_nabu") or paths of ``.tflite`` files. Raises ModelLoadError for one that is not there,
     or when the package is missing.
     """
+
+    verified = NOT_ASKED
 
     def __init__(self, words: Sequence[str]) -> None:
         folder = require_package("pyopen_wakeword", ENGINE, "pyopen") / "models"

@@ -13,16 +13,19 @@ from assistant.adapters.openwakeword_models import wake_word_name
 from assistant.audio.gated_wake_words import GatedWakeWordDetector
 from assistant.audio.ports import WakeWordDetector
 from assistant.core.idle_gate import IdleGate
+from assistant.core.wake_verifier import NO_VERIFIERS, WakeVerifier
 from assistant.errors import ModelLoadError
 
 ENGINES: Final = ("openwakeword", "microwakeword", "pyopenwakeword")
 
 
-def load_detector(words: Sequence[tuple[str, str]], *, idle_gate: bool) -> WakeWordDetector:
+def load_detector(
+    words: Sequence[tuple[str, str]], *, idle_gate: bool, verifiers: Mapping[str, WakeVerifier] = NO_VERIFIERS
+) -> WakeWordDetector:
     """The detector for ``(engine, model)`` pairs, scores named in their order. Takes some 100 ms.
 
     idle_gate: let the models rest while the room is quiet. Not those of microwakeword: they cannot catch up exactly,
-    and cost next to nothing. Raises ModelLoadError, in one line.
+    and cost next to nothing. verifiers: by word, for engine openwakeword. Raises ModelLoadError, in one line.
     """
     names = [wake_word_name(model) for _, model in words]
     for name in names:
@@ -33,16 +36,18 @@ def load_detector(words: Sequence[tuple[str, str]], *, idle_gate: bool) -> WakeW
         by_engine.setdefault(engine, []).append(model)
     if not by_engine:
         raise ModelLoadError("no wake word is given")
-    detectors = [_load(engine, models, idle_gate) for engine, models in by_engine.items()]
+    detectors = [_load(engine, models, idle_gate, verifiers) for engine, models in by_engine.items()]
     return detectors[0] if len(detectors) == 1 else JoinedDetectors(detectors, names)
 
 
-def _load(engine: str, models: Sequence[str], idle_gate: bool) -> WakeWordDetector:
+def _load(
+    engine: str, models: Sequence[str], idle_gate: bool, verifiers: Mapping[str, WakeVerifier]
+) -> WakeWordDetector:
     match engine:
         case "openwakeword":
             from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
 
-            detector = OpenWakeWordDetector(models)
+            detector = OpenWakeWordDetector(models, verifiers)
             return GatedWakeWordDetector(detector, IdleGate()) if idle_gate else detector
         case "pyopenwakeword":
             from assistant.adapters.pyopen_wakeword import PyOpenWakeWordDetector
@@ -63,6 +68,10 @@ class JoinedDetectors:
     def __init__(self, detectors: Sequence[WakeWordDetector], names: Sequence[str]) -> None:
         self._detectors = tuple(detectors)
         self.names = tuple(names)
+
+    @property
+    def verified(self) -> Mapping[str, float]:
+        return {name: sure for detector in self._detectors for name, sure in detector.verified.items()}
 
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         found: dict[str, float] = {}

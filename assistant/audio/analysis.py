@@ -37,6 +37,7 @@ class Heard:
 
     frame: without echo, where echo is cancelled.
     scores: there when the frame completed a step of the wake models.
+    verified: how sure the verifiers are that were asked in that step.
     evidence: whether somebody speaks into the answer; None where echo is not cancelled.
     faults: what is wrong with the microphone, a line each, if that has changed with this frame.
     """
@@ -46,6 +47,7 @@ class Heard:
     scores: Mapping[str, float] | None
     evidence: Evidence | None = None
     faults: tuple[str, ...] | None = None
+    verified: Mapping[str, float] = field(default_factory=dict)
 
 
 class Analyzer:
@@ -71,10 +73,12 @@ class Analyzer:
         if self._capture is not None and self._capture.hear(frame):
             faults = tuple(self._capture.report())
         if self._echo is None:
-            return Heard(frame, self._vad.is_speech(frame.pcm), self._wake_words.process(frame.pcm), faults=faults)
+            scores = self._wake_words.process(frame.pcm)
+            speech = self._vad.is_speech(frame.pcm)
+            return Heard(frame, speech, scores, faults=faults, verified=self._wake_words.verified)
         cleaned = self._echo.clean(frame)
         scores = self._wake_words.process(cleaned.words)
-        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults)
+        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults, self._wake_words.verified)
 
 
 class AnalysisThread:

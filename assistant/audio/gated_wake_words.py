@@ -32,6 +32,10 @@ class GatedWakeWordDetector:
     def names(self) -> tuple[str, ...]:
         return self._detector.names
 
+    @property
+    def verified(self) -> Mapping[str, float]:
+        return self._detector.verified
+
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         if self._gate.hear(pcm):
             return self._detector.process(pcm)

@@ -59,11 +59,12 @@ class Hearing:
             self._emit(ev.ConnectHint(self._now()))
         speaking = self._wake_gate.speaking  # as it was before a hit may interrupt the answer
         self._wake_gate.hear(heard.speech)
-        hit = self._wake_gate.feed(frame.end, heard.scores) if heard.scores is not None else None
+        hit = self._wake_gate.feed(frame.end, heard.scores, heard.verified) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))
         if self._history is not None:
-            self._history.hear(frame, heard.scores, hit.name if hit else None, speaking=speaking)
+            name = hit.name if hit else None
+            self._history.hear(frame, heard.scores, name, speaking=speaking, verified=heard.verified)
         if heard.evidence is not None:
             self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
         match self._endpointer.hear(frame.start, self._counts_as_speech(heard)):

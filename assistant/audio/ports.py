@@ -85,6 +85,11 @@ class WakeWordDetector(Protocol):
         """The wake words, in the order of the config."""
         ...
 
+    @property
+    def verified(self) -> Mapping[str, float]:
+        """How sure the verifiers (0..1, by word) are of the latest step; only those that were asked are in it."""
+        ...
+
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         """Take one 20 ms frame; give the scores (0..1) when this frame completed a step of the models, else None."""
         ...

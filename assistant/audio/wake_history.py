@@ -13,13 +13,14 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from assistant.audio.wav import wav_header
 from assistant.core.wake_attempts import NEAR_MISS, AttemptFinder, WakeAttempt
+from assistant.core.wake_gate import NOT_ASKED
 from assistant.types import FRAME_MS, MIC_RATE, AudioFrame
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ _AUDIO_MS: Final = 4000  # an attempt is told of a second after its word
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One attempt as it was kept. at: seconds since 1970. audio: file name in the folder of recordings, or None."""
+    """One attempt as it was kept. at: seconds since 1970. audio: file name in the folder of recordings, or None.
+
+    verified: how sure the word's verifier was at most; None if it had none.
+    """
 
     at: float
     word: str
@@ -41,6 +45,7 @@ class HistoryEntry:
     hit: bool
     speaking: bool
     audio: str | None = None
+    verified: float | None = None
 
 
 class WakeHistory:
@@ -65,7 +70,15 @@ class WakeHistory:
         with contextlib.suppress(OSError):  # the first attempt tells of a folder that cannot be used
             self._delete_old()
 
-    def hear(self, frame: AudioFrame, scores: Mapping[str, float] | None, hit: str | None, *, speaking: bool) -> None:
+    def hear(
+        self,
+        frame: AudioFrame,
+        scores: Mapping[str, float] | None,
+        hit: str | None,
+        *,
+        speaking: bool,
+        verified: Mapping[str, float] = NOT_ASKED,
+    ) -> None:
         """Take an analysed frame; ``hit`` is the word that woke the assistant in it."""
         if self._audio is not None:
             self._audio.append(frame.pcm)
@@ -73,7 +86,7 @@ class WakeHistory:
             return
         if speaking:
             self._while_speaking |= {word for word, score in scores.items() if score >= NEAR_MISS or word == hit}
-        for attempt in self._finder.feed(frame.end, scores, hit):
+        for attempt in self._finder.feed(frame.end, scores, hit, verified):
             try:
                 self._keep(attempt)
             except OSError as error:
@@ -85,13 +98,17 @@ class WakeHistory:
         self._delete_old()
         at = self._now()
         audio = self._keep_audio(attempt, at) if self._audio is not None else None
-        entry = {
+        entry: dict[str, object] = {
             "at": round(at, 1),
             "word": attempt.word,
             "peak": round(attempt.peak, 4),
             "hit": attempt.hit,
             "speaking": attempt.word in self._while_speaking,
-        } | ({"audio": audio} if audio else {})
+        }
+        if attempt.verified is not None:
+            entry["verified"] = round(attempt.verified, 4)
+        if audio is not None:
+            entry["audio"] = audio
         path = self._folder / FILE_NAME
         with _open_private(path, os.O_APPEND) as file:
             file.write(json.dumps(entry).encode() + b"\n")
@@ -128,6 +145,19 @@ def read_history(state_folder: Path) -> list[HistoryEntry]:
             with contextlib.suppress(ValueError, TypeError):
                 entries.append(HistoryEntry(**json.loads(line)))
     return entries[-MAX_ENTRIES:]
+
+
+def tries(entries: Iterable[HistoryEntry], verifiers: Mapping[str, float]) -> list[tuple[float, bool]]:
+    """Peak and outcome of each, as :func:`~assistant.core.wake_attempts.what_if` takes them.
+
+    verifiers: by word, how sure its verifier must be now. What it refuses no threshold would have let through.
+    """
+    return [(0.0 if refused(entry, verifiers) else entry.peak, entry.hit) for entry in entries]
+
+
+def refused(entry: HistoryEntry, verifiers: Mapping[str, float]) -> bool:
+    """Whether the word's verifier, if it has one now, was not sure enough."""
+    return entry.verified is not None and entry.verified < verifiers.get(entry.word, 0.0)
 
 
 def _open_private(path: Path, flags: int) -> BinaryIO:

@@ -6,7 +6,7 @@ import argparse
 import json
 import random
 from array import array
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.adapters.sound_files import find_sound_files, read_sound
 from assistant.adapters.webrtc_vad import WebRtcVad
 from assistant.audio.ports import WakeWordDetector
-from assistant.audio.wake_history import AUDIO_FOLDER, HistoryEntry, read_history
+from assistant.audio.wake_history import AUDIO_FOLDER, HistoryEntry, read_history, tries
 from assistant.cli.common import complain, load_config, say
 from assistant.config import Config
 from assistant.config.sections import WakeWord
@@ -57,10 +57,14 @@ def _with_wake_word(config: Config, word: str | None) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A recording, as the daemon hears it. at_s: where the first hit was, in seconds of the recording."""
+    """A recording, as the daemon hears it. at_s: where the first hit was, in seconds of the recording.
+
+    verified: how sure a verifier was at most; None if none was asked.
+    """
 
     path: str
     peak: float
+    verified: float | None
     detected: bool
     at_s: float | None
     word: str | None
@@ -83,6 +87,7 @@ class Bench:
         recording += bytes(-len(recording) % FRAME_BYTES)
         pcm = self._before + recording + self._after
         peak, first = 0.0, None
+        sure: list[float] = []
         for number in range(len(pcm) // FRAME_BYTES):
             frame = pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES]
             self._gate.hear(self._vad.is_speech(frame))
@@ -90,10 +95,13 @@ class Bench:
             if scores is None:
                 continue
             peak = max(peak, *scores.values())
-            hit = self._gate.feed((number + 1) * FRAME_SAMPLES, scores)
+            verified = self._detector.verified
+            sure += verified.values()
+            hit = self._gate.feed((number + 1) * FRAME_SAMPLES, scores, verified)
             first = first or hit
         at_s = None if first is None else round(first.sample / MIC_RATE - LEAD_IN_S, 2)
-        return Trial(str(path), round(peak, 4), first is not None, at_s, first.name if first else None)
+        best = round(max(sure), 4) if sure else None
+        return Trial(str(path), round(peak, 4), best, first is not None, at_s, first.name if first else None)
 
 
 def _room(seconds: float, seed: int) -> bytes:
@@ -117,14 +125,12 @@ def _eval(config: Config, options: argparse.Namespace) -> int:
         trials.append(trial)
         if not options.json:
             found = f"{trial.at_s:7.2f} s  {trial.word}" if trial.at_s is not None else "      -"
-            say(f"{trial.peak:6.3f}  {found:<24}  {trial.path}")
+            verified = f"  verifier {trial.verified:.3f}" if trial.verified is not None else ""
+            say(f"{trial.peak:6.3f}  {found:<24}  {trial.path}{verified}")
     detected = sum(trial.detected for trial in trials)
     recall = round(detected / len(trials), 4) if trials else None
     if options.json:
-        report = [
-            {"path": trial.path, "peak": trial.peak, "detected": trial.detected, "at_s": trial.at_s, "word": trial.word}
-            for trial in trials
-        ]
+        report = [asdict(trial) for trial in trials]
         totals = {"total": len(trials), "detected": detected, "recall": recall, "unreadable": unreadable}
         say(json.dumps({"files": report, **totals}, ensure_ascii=False, indent=2))
     else:
@@ -137,17 +143,12 @@ def _eval(config: Config, options: argparse.Namespace) -> int:
 
 
 def _history(config: Config, options: argparse.Namespace) -> int:
-    entries = read_history(config.state_folder)
+    entries, verifiers = read_history(config.state_folder), wiring.verifier_thresholds(config)
     if options.json:
-        report: dict[str, object] = {"entries": [_as_json(entry) for entry in entries]}
+        report: dict[str, object] = {"entries": [asdict(entry) for entry in entries]}
         if options.threshold is not None:
-            change = what_if([(entry.peak, entry.hit) for entry in entries], options.threshold)
-            report["what_if"] = {
-                "threshold": options.threshold,
-                "kept": change.kept,
-                "added": change.added,
-                "lost": change.lost,
-            }
+            change = what_if(tries(entries, verifiers), options.threshold)
+            report["what_if"] = {"threshold": options.threshold, **asdict(change)}
         say(json.dumps(report, ensure_ascii=False, indent=2))
         return EXIT_OK
     if not entries:
@@ -160,7 +161,7 @@ def _history(config: Config, options: argparse.Namespace) -> int:
         hits = sum(entry.hit for entry in mine)
         say(f'{word} ("{wake_phrase(word)}"): woke {hits} times, {len(mine) - hits} near misses')
         if options.threshold is not None:
-            change = what_if([(entry.peak, entry.hit) for entry in mine], options.threshold)
+            change = what_if(tries(mine, verifiers), options.threshold)
             say(
                 f"  at threshold {options.threshold:g}: {change.kept} of these wakes, {change.added} near misses more,"
                 f" {change.lost} wakes fewer"
@@ -172,16 +173,6 @@ def _print_entry(entry: HistoryEntry, folder: Path) -> None:
     time = datetime.fromtimestamp(entry.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     what = "woke" if entry.hit else "near miss"
     note = ", while the assistant spoke" if entry.speaking else ""
+    verified = f", verifier {entry.verified:.2f}" if entry.verified is not None else ""
     audio = f"  {folder / AUDIO_FOLDER / entry.audio}" if entry.audio else ""
-    say(f"{time}  {entry.peak:5.2f}  {entry.word:<14}  {what}{note}{audio}")
-
-
-def _as_json(entry: HistoryEntry) -> dict[str, object]:
-    return {
-        "at": entry.at,
-        "word": entry.word,
-        "peak": entry.peak,
-        "hit": entry.hit,
-        "speaking": entry.speaking,
-        "audio": entry.audio,
-    }
+    say(f"{time}  {entry.peak:5.2f}  {entry.word:<14}  {what}{verified}{note}{audio}")

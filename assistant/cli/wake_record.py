@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from assistant import wiring
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.adapters.webrtc_vad import WebRtcVad
-from assistant.audio.wake_history import read_history
+from assistant.audio.wake_history import read_history, tries
 from assistant.cli.common import complain, run_async, say
 from assistant.config import Config
 from assistant.config.sections import AudioInput
@@ -81,7 +81,8 @@ def _report(config: Config, peaks: list[float]) -> int:
     word = config.wake.words[0]
     say(f"proposed threshold: {proposal.threshold:g} (now {word.threshold:g}); it hears {proposal.heard} of the tries")
     name = wake_word_name(word.model)
-    past = [(entry.peak, entry.hit) for entry in read_history(config.state_folder) if entry.word == name]
+    entries = [entry for entry in read_history(config.state_folder) if entry.word == name]
+    past = tries(entries, wiring.verifier_thresholds(config))
     if past:
         change = what_if(past, proposal.threshold)
         say(f"in the wake history it would have woken {change.added} times more and {change.lost} times less")

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from assistant.config.brains import Finding, foreign_settings, providers_in_use, resolve, section_of
 from assistant.config.credentials import file_warning
-from assistant.config.sections import Settings
+from assistant.config.sections import Settings, WakeWord
 from assistant.config.values import STDIN, WAV_PREFIX
 from assistant.core.pricing import listed_as
+from assistant.core.wake_attempts import NEAR_MISS
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -108,12 +109,25 @@ def _hearing(settings: Settings) -> Iterator[Finding]:
         if word.patience > word.patience_window:
             message = f"must be at least patience ({word.patience}): it is out of how many scores"
             yield ("wake", "words", index, "patience_window"), message
+        yield from _verifier(word, index)
         if word.persona is not None and word.persona not in settings.personas:
             names = ", ".join(sorted(settings.personas)) or "none"
             yield ("wake", "words", index, "persona"), f"there is no such persona; there are: {names}"
         if word.model in seen:
             yield ("wake", "words", index, "model"), f"the same wake word as words[{seen[word.model]}]: remove one"
         seen.setdefault(word.model, index)
+
+
+def _verifier(word: WakeWord, index: int) -> Iterator[Finding]:
+    if word.verifier is None:
+        return
+    if word.engine != "openwakeword":
+        message = f"is for engine openwakeword: {word.engine} does not show what its scores are made of"
+        yield ("wake", "words", index, "verifier"), message
+    for key, threshold in (("threshold", word.threshold), ("threshold_speaking", word.threshold_speaking)):
+        if threshold is not None and threshold < NEAR_MISS:
+            message = f"must be at least {NEAR_MISS} with a verifier: it is not asked below"
+            yield ("wake", "words", index, key), message
 
 
 def _is_open(url: str) -> bool:

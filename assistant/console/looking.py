@@ -13,7 +13,7 @@ from aiohttp import web
 
 from assistant import wiring
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
-from assistant.audio.wake_history import AUDIO_FOLDER, HistoryEntry, read_history
+from assistant.audio.wake_history import AUDIO_FOLDER, read_history, tries
 from assistant.config import Config
 from assistant.controls import ControlError, Controls
 from assistant.core.moments import moments
@@ -60,14 +60,27 @@ class Looking:
     async def _wake(self, request: web.Request) -> web.StreamResponse:
         entries = await asyncio.to_thread(read_history, self._config.state_folder)
         words = {wake_word_name(word.model): word.threshold for word in self._config.wake.words}
+        verifiers = wiring.verifier_thresholds(self._config)
         return web.json_response(
             {
                 "words": [
-                    {"word": word, "phrase": wake_phrase(word), "threshold": at, "what_if": what_ifs(entries, word)}
+                    {
+                        "word": word,
+                        "phrase": wake_phrase(word),
+                        "threshold": at,
+                        "what_if": what_ifs(tries([each for each in entries if each.word == word], verifiers)),
+                    }
                     for word, at in words.items()
                 ],
                 "attempts": [
-                    {"at": each.at, "word": each.word, "peak": each.peak, "hit": each.hit, "audio": each.audio}
+                    {
+                        "at": each.at,
+                        "word": each.word,
+                        "peak": each.peak,
+                        "verified": each.verified,
+                        "hit": each.hit,
+                        "audio": each.audio,
+                    }
                     for each in reversed(entries[-MAX_ATTEMPTS:])
                 ],
             }
@@ -115,10 +128,9 @@ def _cost(record: Mapping[str, Any], prices: Mapping[str, Price]) -> float | Non
     return None if price is None else price.cost(Tokens(**record["tokens"])) / NANOS
 
 
-def what_ifs(entries: Sequence[HistoryEntry], word: str) -> list[dict[str, Any]]:
+def what_ifs(attempts: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
     """For each threshold from 0.05 to 0.95: which wakes would have been kept, added and lost."""
-    tries = [(entry.peak, entry.hit) for entry in entries if entry.word == word]
-    changes = [(threshold, what_if(tries, threshold)) for threshold in _THRESHOLDS]
+    changes = [(threshold, what_if(attempts, threshold)) for threshold in _THRESHOLDS]
     return [
         {"threshold": threshold, "kept": each.kept, "added": each.added, "lost": each.lost}
         for threshold, each in changes

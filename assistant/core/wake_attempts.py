@@ -7,9 +7,10 @@ reach. The same is found in a recording, in ten tries at the microphone, and in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from assistant.core.wake_gate import NOT_ASKED
 from assistant.types import MIC_RATE
 
 NEAR_MISS: Final = 0.1
@@ -24,12 +25,16 @@ _SLACK: Final = 0.8  # of the weakest try: the next one may be weaker
 
 @dataclass(frozen=True, slots=True)
 class WakeAttempt:
-    """One attempt. ``sample`` is one past the step with the highest score; hit: it woke the assistant."""
+    """One attempt. ``sample`` is one past the step with the highest score; hit: it woke the assistant.
+
+    verified: how sure the word's verifier was at most; None if it has none.
+    """
 
     word: str
     peak: float
     sample: int
     hit: bool
+    verified: float | None = None
 
 
 class AttemptFinder:
@@ -39,11 +44,18 @@ class AttemptFinder:
         self._open: dict[str, WakeAttempt] = {}
         self._last: dict[str, int] = {}  # sample of the latest score that counted
 
-    def feed(self, sample: int, scores: Mapping[str, float], hit: str | None = None) -> list[WakeAttempt]:
-        """Take the scores of a step that ends at ``sample``, and the word that hit in it; give what is over now."""
+    def feed(
+        self,
+        sample: int,
+        scores: Mapping[str, float],
+        hit: str | None = None,
+        verified: Mapping[str, float] = NOT_ASKED,
+    ) -> list[WakeAttempt]:
+        """Take the scores of a step that ends at ``sample``, the word that hit in it, and what verifiers say; give
+        what is over now."""
         for word, score in scores.items():
             if score >= NEAR_MISS or word == hit:
-                self._note(word, score, sample, word == hit)
+                self._note(WakeAttempt(word, score, sample, word == hit, verified.get(word)))
         over = [word for word, last in self._last.items() if sample - last >= _PAUSE]
         return [self._close(word) for word in over]
 
@@ -51,11 +63,12 @@ class AttemptFinder:
         """The stream has ended: what was still going on."""
         return [self._close(word) for word in list(self._last)]
 
-    def _note(self, word: str, score: float, sample: int, hit: bool) -> None:
-        before = self._open.get(word, WakeAttempt(word, -1.0, sample, False))
-        best = before if before.peak >= score else WakeAttempt(word, score, sample, False)
-        self._open[word] = WakeAttempt(word, best.peak, best.sample, before.hit or hit)
-        self._last[word] = sample
+    def _note(self, step: WakeAttempt) -> None:
+        before = self._open.get(step.word, step)
+        best = before if before.peak >= step.peak else step
+        answers = [one.verified for one in (before, step) if one.verified is not None]
+        self._open[step.word] = replace(best, hit=before.hit or step.hit, verified=max(answers) if answers else None)
+        self._last[step.word] = step.sample
 
     def _close(self, word: str) -> WakeAttempt:
         del self._last[word]

@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from assistant.types import MIC_RATE, ms_to_samples
+
+NOT_ASKED: Final[Mapping[str, float]] = MappingProxyType({})
+"""No verifier was asked."""
 
 _SPEECH_FRAMES, _SPEECH_WINDOW = 5, 75
 
@@ -21,6 +26,7 @@ class WakeWordSettings:
 
     threshold: a score from here on counts, 0 to 1.
     threshold_speaking: the same while the assistant speaks into the microphone; None: no different.
+    verifier_threshold: how sure the word's verifier must be as well, 0 to 1; None: it has none.
     patience: (n, m): n of the last m scores must count. The detector gives one score each 80 ms.
     refractory_ms: time after a hit of this word in which no word gives a hit.
     """
@@ -30,11 +36,14 @@ class WakeWordSettings:
     patience: tuple[int, int] = (1, 1)
     refractory_ms: int = 2000
     threshold_speaking: float | None = None
+    verifier_threshold: float | None = None
 
     def __post_init__(self) -> None:
         needed, window = self.patience
         if not 0.0 < self.threshold <= 1.0 or not 0.0 < self.while_speaking <= 1.0:
             raise ValueError(f"{self.name}: threshold must be over 0 and at most 1")
+        if self.verifier_threshold is not None and not 0.0 < self.verifier_threshold < 1.0:
+            raise ValueError(f"{self.name}: verifier_threshold must be over 0 and below 1")
         if not 1 <= needed <= window:
             raise ValueError(f"{self.name}: patience must be (n, m) with n at least 1 and at most m")
         if self.refractory_ms < 0:
@@ -86,8 +95,12 @@ class WakeGate:
         """Take the VAD's flag of the next frame."""
         self._speech.append(speech)
 
-    def feed(self, sample: int, scores: Mapping[str, float]) -> WakeHit | None:
+    def feed(
+        self, sample: int, scores: Mapping[str, float], verified: Mapping[str, float] = NOT_ASKED
+    ) -> WakeHit | None:
         """Take the scores of one step of the detector; ``sample`` (16 kHz) is one past the last that it heard.
+
+        verified: how sure the verifiers are that were asked in this step. One that was not asked has not agreed.
 
         When several words hit in one step, the highest score wins; among equals the first in the settings. After a
         hit every word starts with a clean slate. Raises ValueError if the scores are not exactly those of the words
@@ -97,7 +110,7 @@ class WakeGate:
             raise ValueError(f"scores are for {sorted(scores)}, wake words are {sorted(self._words)}")
         if self._deaf_until is not None and sample < self._deaf_until:
             return None
-        hits = [name for name in self._words if self._counts(name, scores[name])]
+        hits = [name for name in self._words if self._counts(name, scores[name], verified.get(name, 0.0))]
         if not hits or not self._agrees():
             return None
         name = max(hits, key=lambda hit: scores[hit])  # max keeps the first of equals
@@ -105,10 +118,11 @@ class WakeGate:
         self._forget_scores()
         return WakeHit(name, scores[name], sample)
 
-    def _counts(self, name: str, score: float) -> bool:
+    def _counts(self, name: str, score: float, verified: float) -> bool:
         latest = self._latest[name]
         word = self._words[name]
-        latest.append(score >= (word.while_speaking if self.speaking else word.threshold))
+        agreed = word.verifier_threshold is None or verified >= word.verifier_threshold
+        latest.append(agreed and score >= (word.while_speaking if self.speaking else word.threshold))
         return sum(latest) >= word.patience[0]
 
     def _agrees(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from assistant.audio.analysis import MAX_UNDELIVERED, QUEUE_SECONDS, AnalysisThread, Analyzer, Heard
 from assistant.core.capture_health import CaptureFault, CaptureHealth
+from assistant.core.wake_gate import NOT_ASKED
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame
 
 
@@ -17,6 +18,7 @@ class Models:
     """Wake words and VAD that answer from the frame's first byte, and can be held up or broken."""
 
     names = ("test",)
+    verified = NOT_ASKED
 
     def __init__(self) -> None:
         self.go = threading.Event()

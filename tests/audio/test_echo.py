@@ -16,6 +16,7 @@ from assistant.audio.echo import IDLE_AFTER_FRAMES, MAX_GAP_FRAMES, NO_SOUND_DB,
 from assistant.audio.reference import ReferenceBuffer
 from assistant.core.barge_in import Suspicion
 from assistant.core.playout import Playout
+from assistant.core.wake_gate import NOT_ASKED
 from assistant.testing.room import DESK, FAR_FRAME, KITCHEN, RoomSettings, SimulatedRoom
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame, ItemId
 from tests import speech
@@ -95,6 +96,7 @@ def test_levels(value: int, db: float) -> None:
 
 class NoWakeWords:
     names = ()
+    verified = NOT_ASKED
 
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         return None

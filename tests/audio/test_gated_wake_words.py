@@ -66,6 +66,10 @@ class Counting:
     def names(self) -> tuple[str, ...]:
         return self._detector.names
 
+    @property
+    def verified(self) -> Mapping[str, float]:
+        return self._detector.verified
+
     def process(self, pcm: bytes) -> Mapping[str, float] | None:
         self.processed += 1
         return self._detector.process(pcm)

@@ -31,7 +31,7 @@ function slider({ word, phrase, threshold, what_if }, slid) {
 /** @param {any[]} attempts */
 function attempts(attempts) {
   if (!attempts.length) return el("p", { class: "quiet" }, "Nothing has come near a wake word yet.");
-  const rows = attempts.slice(0, LATEST).map(({ at, word, peak, hit, audio }) =>
+  const rows = attempts.slice(0, LATEST).map(({ at, word, peak, verified, hit, audio }) =>
     el(
       "li",
       {},
@@ -39,6 +39,7 @@ function attempts(attempts) {
       el("span", {}, word.replaceAll("_", " ")),
       el("span", { class: hit ? "good" : "quiet" }, hit ? "woke" : "near miss"),
       el("span", { class: "number" }, peak.toFixed(2)),
+      verified == null ? null : el("span", { class: "quiet" }, `verifier ${verified.toFixed(2)}`),
       audio && el("audio", { src: `/api/wake/audio/${encodeURIComponent(audio)}`, controls: true, preload: "none" }),
     ),
   );
