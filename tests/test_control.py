@@ -254,6 +254,15 @@ def test_without_an_assistant_one_line_says_so(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
 
 
+def test_where_the_service_is_installed_its_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SERVICE", tmp_path)
+    with pytest.raises(client.NotRunning, match="start it; for the service's: sudo hearth status"):
+        client.request(tmp_path / "control.sock", "status")
+    monkeypatch.setattr(client, "SERVICE_STATE", tmp_path)
+    with pytest.raises(client.NotRunning, match=r"start it$"):
+        client.request(tmp_path / "control.sock", "status")
+
+
 # --- the whole daemon ------------------------------------------------------------------------------------------------
 
 

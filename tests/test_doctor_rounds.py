@@ -16,11 +16,12 @@ import pytest
 from assistant.adapters.wav_device import WavMicrophone, WavSpeaker
 from assistant.audio.echo_report import EchoReport
 from assistant.audio.wav import wav_header
+from assistant.cli import execute
 from assistant.config import parse
 from assistant.doctor import brain, machine
 from assistant.doctor.findings import Check, Finding, Level, Result, examine, ok
 from assistant.doctor.sound import SoundCheck, judge, judge_echo, levels
-from assistant.errors import DeviceError, ModelLoadError
+from assistant.errors import EXIT_CONFIG, DeviceError, ModelLoadError
 from assistant.realtime.session import Endpoint
 from assistant.testing import virtual_time
 from assistant.testing.scripted_server import Peer, ScriptedServer
@@ -190,7 +191,8 @@ def test_a_round_trip_to_the_provider() -> None:
     assert "problem: custom: the answer was failed" in told(trip(fails))
     assert "problem: custom: no answer" in told(trip(stalls))
     refused = told(trip(answers, refuse=HTTPStatus.UNAUTHORIZED))
-    assert "problem: custom: authentication" in refused and "check the key" in refused
+    assert "HTTP 401: the key or token is not accepted" in refused and "docs/providers.md" in refused
+    assert "no such model or deployment" in told(trip(answers, refuse=HTTPStatus.NOT_FOUND))
 
 
 def test_a_server_that_is_not_there_is_named_by_what_fails_first() -> None:
@@ -198,7 +200,7 @@ def test_a_server_that_is_not_there_is_named_by_what_fails_first() -> None:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
     shown = told(asyncio.run(brain.network(f"ws://127.0.0.1:{port}/v1")))
-    assert "127.0.0.1 is 127.0.0.1" in shown and f"port {port} cannot be reached" in shown
+    assert "127.0.0.1 is 127.0.0.1" in shown and f"port {port} cannot be reached: Connection refused; nothing" in shown
     shown = told(asyncio.run(brain.network("wss://nobody.invalid/v1")))
     assert "problem: nobody.invalid has no address" in shown
 
@@ -235,9 +237,10 @@ def test_a_check_that_hangs_or_breaks_does_not_end_the_rounds() -> None:
         return [result async for result in examine(checks)]
 
     results = virtual_time.run(run())
+    breaking = breaks.__code__.co_firstlineno + 1
     assert [finding.text for result in results for finding in result.findings] == [
         "no result after 5 s",
-        "ZeroDivisionError: the check itself failed",
+        f"the check itself failed: ZeroDivisionError in test_doctor_rounds.py, line {breaking}",
         "microphone: none",
         "fine",
     ]
@@ -269,6 +272,25 @@ def test_what_would_not_work_is_said_and_is_the_exit_status(tmp_path: Path) -> N
     assert "none.wav" in result.stdout
     assert result.stdout.rstrip().endswith("it would not work as it is")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_wrong_configuration_is_a_finding_like_others(
+    as_json: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("provder: openai\naudio: {input: {devic: x}}\n")
+    options = ["--json"] if as_json else []
+    assert execute(["doctor", *options, "--config", str(tmp_path / "config.yaml")]) == EXIT_CONFIG
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    if as_json:
+        found = [json.loads(line) for line in shown.out.splitlines()]
+        assert [(line["check"], line["level"]) for line in found] == [("config", "problem")] * 2
+        assert "did you mean provider?" in found[0]["text"]
+    else:
+        first, second, _, end = shown.out.splitlines()
+        assert first.startswith("config       PROBLEM") and ":2: audio.input.devic" in second
+        assert end == "2 problems: it would not work as it is"
 
 
 @pytest.mark.sound

@@ -11,6 +11,10 @@ from typing import Any
 from assistant.control.addresses import reachable
 from assistant.errors import EXIT_UNAVAILABLE, HearthError
 
+SERVICE = Path("/opt/hearth/current")
+SERVICE_STATE = Path("/var/lib/hearth")
+"""Where systemd/install puts it."""
+
 TIMEOUT_S = 30.0
 """A tool may take its time; a frozen daemon must not freeze the command."""
 
@@ -73,7 +77,8 @@ def _connected(path: Path, timeout: float | None) -> socket.socket:
             connection.connect(address)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
-        raise NotRunning(f"no assistant is running with this state folder ({path.parent}): start it") from None
+        service = "; for the service's: sudo hearth status" if SERVICE.exists() and path.parent != SERVICE_STATE else ""
+        raise NotRunning(f"no assistant is running with this state folder ({path.parent}): start it{service}") from None
     except OSError as error:
         connection.close()
         raise NotRunning(f"{path}: {error.strerror or error}: run this as the user of the assistant") from None

@@ -30,9 +30,9 @@ WHAT_TO_DO = {
     Failure.RATE_LIMITED: "wait, or ask the provider for a higher limit",
     Failure.EXPIRED: "try again",
     Failure.PROTOCOL: "is it the right address? see docs/providers.md",
-    Failure.AUTHENTICATION: "check the key, or the sign-in: see docs/providers.md",
+    Failure.AUTHENTICATION: "docs/providers.md says where keys and sign-in are set",
     Failure.QUOTA: "check the provider's billing, or money in config.yaml",
-    Failure.REFUSED: "check the model or deployment, and the settings of session",
+    Failure.REFUSED: "docs/providers.md shows what each provider wants",
 }
 
 
@@ -59,7 +59,12 @@ async def network(url: str) -> list[Finding]:
         reason = getattr(error, "verify_message", "") or error.reason or type(error).__name__
         return [*findings, problem(f"TLS: {reason}", "check the machine's clock, and what sits in between")]
     except (OSError, TimeoutError) as error:
-        return [*findings, problem(f"port {port} cannot be reached: {_reason(error)}", "check the firewall")]
+        what_to_do = (
+            "nothing listens there: check the address, and whether that server runs"
+            if isinstance(error, ConnectionRefusedError)
+            else "check the network, and firewalls on the way"
+        )
+        return [*findings, problem(f"port {port} cannot be reached: {_reason(error)}", what_to_do)]
     findings.append(ok(f"connected{' with TLS' if secure else ''} ({_ms(began)})"))
     if secure and (ssl_object := writer.get_extra_info("ssl_object")) is not None:
         findings += _certificate(ssl_object.getpeercert() or {})
@@ -100,7 +105,7 @@ async def round_trip(name: str, endpoint: Callable[[], Awaitable[Endpoint]]) -> 
                         findings.append(ok(f"{name}: a session after {(at - began) * 1000:.0f} ms"))
                         began = at
                     case ev.SessionLost(failure=failure):
-                        return [*findings, problem(f"{name}: {failure.value} (the log says more)", WHAT_TO_DO[failure])]
+                        return [*findings, problem(f"{name}: {session.lost_because}", WHAT_TO_DO[failure])]
                     case ev.ResponseRefused():
                         return [*findings, problem(f"{name}: refused to answer", WHAT_TO_DO[Failure.REFUSED])]
                     case ev.AnswerAudio(at) | ev.AnswerText(at):
@@ -123,6 +128,8 @@ async def round_trip(name: str, endpoint: Callable[[], Awaitable[Endpoint]]) -> 
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no reply"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)  # asyncio writes its own words there
     return getattr(error, "strerror", None) or type(error).__name__
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from assistant.errors import HearthError
@@ -88,4 +90,6 @@ async def _look(check: Check) -> Sequence[Finding]:
     except HearthError as error:
         return [problem(str(error), "")]
     except Exception as error:
-        return [problem(f"{type(error).__name__}: the check itself failed", "please report it")]
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        return [problem(f"the check itself failed: {type(error).__name__} in {where}", "please report it")]

@@ -124,6 +124,8 @@ class RealtimeSession:
         self.expires_at: float | None = None
         self.model: str | None = None
         """The model that answers, as the server names it: a deployment's name does not tell."""
+        self.lost_because = ""
+        """With SessionLost: why, in one line that holds no secret and nothing that was said."""
         self._connected_at: float | None = None
         self._created_at: float | None = None
         self._endpoint = endpoint
@@ -222,6 +224,7 @@ class RealtimeSession:
             self._over = True
             self._outbox.clear()
         if loss is not None:
+            self.lost_because = loss.message
             log.warning("session lost: %s", loss.message)
             self._emit(ev.SessionLost(self._now(), self.number, loss.failure, loss.retry_after))
 
