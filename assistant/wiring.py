@@ -79,8 +79,6 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
     return ConversationSettings(
         barge_in=echo_choice.barge_in(config),
         duck_db=config.barge_in.duck_db,
-        confirm_interruption=config.barge_in.confirm_ms / 1000,
-        end_silence=endpointing.end_silence_ms / 1000,
         follow_up=FollowUp(config.follow_up.mode),
         follow_up_window=config.follow_up.window_s,
         no_speech_timeout=endpointing.no_speech_timeout_s,
@@ -325,7 +323,8 @@ def hearing(
         config.state_folder, keep_audio=config.wake.keep_audio, now=wall, keep_audio_s=config.log.keep_s
     )
     endpointer = Endpointer(endpointing_settings(config))
-    return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history)
+    confirm = config.barge_in.confirm_ms
+    return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history, confirm_ms=confirm)
 
 
 def _connect(config: Config) -> Connect:

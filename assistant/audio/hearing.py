@@ -16,7 +16,7 @@ from assistant.core.connecting import ConnectHints
 from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
 from assistant.core.events import Event
 from assistant.core.wake_gate import WakeGate
-from assistant.types import MIC_RATE, ms_to_samples
+from assistant.types import FRAME_MS, MIC_RATE, ms_to_samples
 
 
 class Hearing:
@@ -31,7 +31,10 @@ class Hearing:
         now: Callable[[], float],
         hints: ConnectHints | None = None,
         history: WakeHistory | None = None,
+        *,
+        confirm_ms: int = 0,
     ) -> None:
+        """confirm_ms: speech into an answer is confirmed by this much more of it, once the answer is silent."""
         self._wake_gate = wake_gate
         self._endpointer = endpointer
         self.uplink = uplink
@@ -41,6 +44,8 @@ class Hearing:
         self._history = history
         self._expected = Expect.NOTHING
         self._suspected = False
+        self._confirm_frames = -(-confirm_ms // FRAME_MS)
+        self._unconfirmed: int | None = None  # frames of speech that are still asked for
         self._muted = False
 
     def mute(self, muted: bool) -> None:
@@ -67,9 +72,13 @@ class Hearing:
             self._history.hear(frame, heard.scores, name, speaking=speaking, verified=heard.verified)
         if heard.evidence is not None:
             self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
+        self._confirm(heard.speech if heard.evidence is None else heard.evidence.speech)
         match self._endpointer.hear(frame.start, self._counts_as_speech(heard)):
             case SpeechStart() as start:
                 self._emit(ev.SpeechStarted(self._now(), start.sample))
+                if self._expected is Expect.BARGE_IN:
+                    self._unconfirmed = self._confirm_frames
+                    self._confirm(0)
             case SpeechStop() as stop:
                 reason = ev.StopReason(stop.reason)
                 self._emit(ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, reason))
@@ -81,6 +90,14 @@ class Hearing:
         if heard.evidence is None or self._expected is not Expect.BARGE_IN or self._endpointer.in_speech:
             return heard.speech
         return heard.evidence.speech
+
+    def _confirm(self, frames: int) -> None:
+        if self._unconfirmed is None:
+            return
+        self._unconfirmed -= frames
+        if self._unconfirmed <= 0:
+            self._unconfirmed = None
+            self._emit(ev.BargeInConfirmed(self._now()))
 
     def _suspect(self, suspected: bool) -> None:
         if suspected != self._suspected:
@@ -97,4 +114,5 @@ class Hearing:
         if since is None:
             since = self.uplink.position + ms_to_samples(delay_ms, MIC_RATE)
         self._expected = expect
+        self._unconfirmed = None
         self._endpointer.expect(expect, since)

@@ -34,6 +34,7 @@ from assistant.core.policy import (
     END_CONVERSATION,
     END_OUTPUT,
     FAILURE_PHRASES,
+    HOLD,
     PLAYBACK_MARGIN,
     RESPONSE_PHRASES,
     TOO_MANY_ROUNDS,
@@ -47,13 +48,13 @@ from assistant.core.policy import (
 from assistant.core.responses import Phase, ResponseSlot
 from assistant.core.session_life import SessionLife
 from assistant.core.turn import Input, Turn
-from assistant.types import MIC_RATE, CallId, ResponseId, TurnId
+from assistant.types import CallId, ResponseId, TurnId
 
 
 class _Timer(Enum):
     STATE = "state"
     EARCON = "earcon"
-    HOLD = "hold"  # until then, speech that has silenced the answer may turn out to be none
+    HOLD = "hold"
 
 
 class Conversation:
@@ -116,6 +117,9 @@ class Conversation:
                     self._out += self._playback.duck(self._settings.duck_db)
             case ev.BargeInCleared():
                 self._out += self._playback.duck(0.0)
+            case ev.BargeInConfirmed():
+                if self._interruption is not None:
+                    self._interrupt(self._interruption)
             case ev.ConnectHint():
                 self._connect_hint(event)
             case ev.SessionReady():
@@ -216,12 +220,9 @@ class Conversation:
 
     def _hold(self, event: ev.SpeechStarted) -> None:
         """Fall silent at once, for whoever speaks; but a cough or a rest of echo does not cost the answer."""
-        if self._settings.confirm_interruption <= 0:
-            self._interrupt(event)
-            return
         self._interruption = event
         self._out += self._playback.hold()
-        self._timers[_Timer.HOLD] = event.at + self._settings.confirm_interruption + self._settings.end_silence
+        self._timers[_Timer.HOLD] = event.at + HOLD
 
     def _interrupt(self, event: ev.SpeechStarted) -> None:
         """It is speech. What was said since it began waits in the ring buffer."""
@@ -239,11 +240,8 @@ class Conversation:
 
     def _speech_stopped(self, event: ev.SpeechStopped) -> None:
         if self._interruption is not None:
-            ended = event.at - (event.sample - event.last_voiced) / MIC_RATE
-            if ended - self._interruption.at < self._settings.confirm_interruption:
-                self._go_on(event.at)
-                return
-            self._interrupt(self._interruption)
+            self._go_on(event.at)
+            return
         turn = self._turn
         if self._state is not State.LISTENING or turn is None or turn.input is not Input.SPEAKING:
             return
@@ -602,8 +600,7 @@ class Conversation:
                 case _Timer.EARCON:
                     self._out.append(do.PlayEarcon(EarconKind.WAKE))
                 case _Timer.HOLD:
-                    assert self._interruption is not None
-                    self._interrupt(self._interruption)
+                    self._go_on(at)
                 case _Timer.STATE:
                     self._state_deadline(at)
                 case _:

@@ -96,6 +96,13 @@ class BargeInCleared:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class BargeInConfirmed:
+    """The speech that began with the last SpeechStarted goes on now that the answer is silent: it is no echo of it."""
+
+    at: float
+
+
 # --- from the realtime session ---------------------------------------------------------------------------------------
 
 
@@ -325,6 +332,7 @@ Event: TypeAlias = (
     | SpeechStopped
     | BargeInSuspected
     | BargeInCleared
+    | BargeInConfirmed
     | ConnectHint
     | SessionReady
     | SessionLost

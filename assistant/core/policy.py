@@ -79,13 +79,12 @@ class ConversationSettings:
     """How long after the local end of speech the server's turn detection may take before we commit by ourselves."""
     duck_db: float = 15.0
     """How much softer an answer becomes while somebody seems to speak into it; 0 for not at all."""
-    confirm_interruption: float = 0.2
-    """Speech that ends sooner than this after it has silenced the answer was none: the answer goes on. 0: never."""
-    end_silence: float = 0.5
-    """How long after its last sound speech is over, in endpointing."""
     wake_earcon_delay: float | None = 0.35
     """A command in the same breath as the wake word should not be beeped over; None means no earcon at all."""
 
+
+HOLD = 0.6
+"""How long an answer is held for speech that silenced it, unless that is confirmed."""
 
 PLAYBACK_MARGIN = 10.0
 """How much later than computed the end of playback may come before the speaker counts as stuck."""

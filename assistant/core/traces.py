@@ -360,7 +360,6 @@ class TraceBuilder:
             case {"name": "speech_started"}:
                 turn.trigger = "follow_up" if self._state == "follow_up" else "barge_in"
                 _speech(turn, began_by)
-                _speech(turn, self._before)  # it may have ended already
         if self._opened_at is not None:
             turn.first("session_open", self._opened_at)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from assistant.audio.analysis import Heard
 from assistant.audio.hearing import Hearing
 from assistant.audio.uplink import Uplink
@@ -14,14 +16,16 @@ from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame, TurnId
 
 
 class Room:
-    def __init__(self) -> None:
+    def __init__(self, *, confirm_ms: int = 0) -> None:
         self.events: list[Event] = []
         self.sent: list[bytes] = []
         self.index = 0
         uplink = Uplink(6.0, self.sent.append)
         gate = WakeGate([WakeWordSettings("alexa")])
         endpointer = Endpointer(EndpointingSettings())
-        self.hearing = Hearing(gate, endpointer, uplink, self.events.append, lambda: self.index * 0.02)
+        self.hearing = Hearing(
+            gate, endpointer, uplink, self.events.append, lambda: self.index * 0.02, confirm_ms=confirm_ms
+        )
 
     def hear(
         self, frames: int, *, speech: bool = False, score: float | None = None, evidence: Evidence | None = None
@@ -97,6 +101,36 @@ def test_only_what_the_echo_does_not_explain_interrupts_an_answer() -> None:
     room.hear(50, speech=True, evidence=Evidence(False))
     assert room.events == []
     room.hear(10, speech=True, evidence=Evidence(True))
+    assert [type(event) for event in room.events] == [ev.SpeechStarted, ev.BargeInConfirmed]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_speech_into_an_answer_is_confirmed_by_more_of_it_in_the_silence(cancelled: bool) -> None:
+    """Behind a canceller by evidence: reverberation is speech to the VAD. Without one there is nothing but the VAD."""
+    room = Room(confirm_ms=60)
+
+    def speech(frames: int, spoken: bool) -> None:
+        evidence = Evidence(spoken) if cancelled else None
+        room.hear(frames, speech=spoken or cancelled, evidence=evidence)
+
+    room.hearing.expect(Expect.BARGE_IN, 0, 0)
+    speech(4, True)
+    assert [type(event) for event in room.events] == [ev.SpeechStarted]
+    speech(3, False)
+    speech(2, True)
+    assert len(room.events) == 1, "not yet"
+    speech(1, True)
+    assert [type(event) for event in room.events] == [ev.SpeechStarted, ev.BargeInConfirmed]
+    speech(5, True)
+    assert len(room.events) == 2, "once"
+
+
+def test_a_new_beginning_forgets_what_was_to_be_confirmed() -> None:
+    room = Room(confirm_ms=60)
+    room.hearing.expect(Expect.BARGE_IN, 0, 0)
+    room.hear(4, speech=True)
+    room.hearing.expect(Expect.NOTHING, None, 0)
+    room.hear(5, speech=True)
     assert [type(event) for event in room.events] == [ev.SpeechStarted]
 
 

@@ -175,6 +175,10 @@ class House(RuleBasedStateMachine):
         self.send(ev.BargeInSuspected(self.at) if suspected else ev.BargeInCleared(self.at))
 
     @rule()
+    def an_interruption_is_confirmed(self) -> None:
+        self.send(ev.BargeInConfirmed(self.at))
+
+    @rule()
     def text(self) -> None:
         self.send(ev.TextSubmitted(self.at, "hello"))
 

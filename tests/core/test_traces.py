@@ -178,15 +178,15 @@ def test_an_interrupted_turn_waits_for_its_response_and_its_playback() -> None:
 
 
 def test_an_answer_that_is_held_ends_when_it_fell_silent() -> None:
-    """The interruption is only believed later; nobody has to wait for that to have it quiet."""
+    """The interruption is only confirmed later; nobody has to wait for that to have it quiet."""
     entries = question()[:25]  # up to the first sample
-    held, sure = 103.0, 103.7
+    held, sure = 103.0, 103.1
     barge_in = [
         state(held - 0.2, "speaking"),
         event(held, "speech_started", sample=90_000),
         command(held, "hold_playback"),
-        event(held + 0.3, "answer_text", response="r1b"),
-        event(sure, "speech_stopped", sample=101_200, last_voiced=93_200, reason="silence"),
+        event(held + 0.05, "answer_text", response="r1b"),
+        event(sure, "barge_in_confirmed"),
         command(sure, "cancel_response", response="r1b"),
         command(sure, "stop_playback"),
         command(sure, "end_turn", turn=1, outcome="interrupted", detail=""),
@@ -200,8 +200,7 @@ def test_an_answer_that_is_held_ends_when_it_fell_silent() -> None:
     [trace] = [trace for entry in [*entries, *barge_in] for trace in builder.feed(entry)]
     assert trace.edges["barge_in"] == trace.edges["playback_end"] == 3000
     [left] = builder.flush()
-    assert left.trigger == "barge_in" and left.began_at == held
-    assert (left.edges["last_voiced"], left.edges["endpoint"]) == (200, 700)
+    assert left.trigger == "barge_in" and left.began_at == held and left.edges["speech_started"] == 0
 
 
 def test_an_interruption_that_was_none_leaves_no_mark_on_the_next_turn() -> None:
