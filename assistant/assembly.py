@@ -67,7 +67,14 @@ class Assistant:
         journal.subscribe(self.tools.hear)
         self._runner = wiring.tool_runner(config, self.tools, around.threads(8, "tool"), around.clock)
         self._phrases = wiring.phrasebook(config)
-        self.hearing: Hearing = wiring.hearing(config, self._send_audio, self._emit, loop.time, around.wall)
+        self.hearing: Hearing = wiring.hearing(
+            config,
+            self._send_audio,
+            self._emit,
+            loop.time,
+            around.wall,
+            lambda tell: self.engine.ask_completeness(tell),
+        )
         self.reference = ReferenceBuffer()
         """What the speaker plays, for whoever cancels its echo."""
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop, self.reference)

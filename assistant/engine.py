@@ -22,6 +22,7 @@ from assistant.audio.player import PlaybackStarted, PlaybackStopped, Player, Pla
 from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.commands import Command, Phrase
+from assistant.core.completeness import Completeness
 from assistant.core.conversation import Conversation
 from assistant.core.events import Event
 from assistant.core.policy import State
@@ -264,6 +265,16 @@ class Engine:
     def send_audio(self, pcm: bytes) -> None:
         """Where the uplink sends to."""
         self._live_session.append(pcm)
+
+    def ask_completeness(self, tell: Callable[[Completeness], None]) -> None:
+        """Whether the request that is being spoken is whole already; where nobody knows, there is no answer."""
+
+        def answer(found: Completeness) -> None:
+            self.journal.note("completeness", self._loop.time(), found=found.value)
+            tell(found)
+
+        if self._session is not None:
+            self._session.ask_completeness(answer)
 
     def _open_session(self, number: int, delay: float, persona: str) -> None:
         assert self._group is not None

@@ -58,7 +58,12 @@ class Room:
             config, journal, lambda: self.engine.retire_session(), around.wall, around.scribe()
         )
         self.hearing = wiring.hearing(
-            config, lambda pcm: self.engine.send_audio(pcm), self._emit, loop.time, around.wall
+            config,
+            lambda pcm: self.engine.send_audio(pcm),
+            self._emit,
+            loop.time,
+            around.wall,
+            lambda tell: self.engine.ask_completeness(tell),
         )
         self._reference = ReferenceBuffer()
         self.player = Player(speaker, lambda event: self.engine.playback(event), loop, self._reference)

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from assistant import echo_choice
 from assistant.adapters.openwakeword_models import wake_phrase, wake_word_name
 from assistant.audio.analysis import Analyzer
-from assistant.audio.hearing import Hearing
+from assistant.audio.hearing import Ask, Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
@@ -106,6 +106,8 @@ def endpointing_settings(config: Config) -> EndpointingSettings:
         barge_in_window_ms=barge_in.speech_window_ms,
         pre_roll_ms=endpointing.pre_roll_ms,
         end_silence_ms=endpointing.end_silence_ms,
+        complete_silence_ms=endpointing.complete_silence_ms,
+        unfinished_silence_ms=endpointing.unfinished_silence_ms,
         max_utterance_ms=round(endpointing.max_utterance_s * 1000),
     )
 
@@ -314,6 +316,7 @@ def hearing(
     emit: Callable[[Event], None],
     now: Callable[[], float],
     wall: Callable[[], float] = time.time,
+    ask: Ask | None = None,
 ) -> Hearing:
     """Wake gate, endpointing and uplink, for analysed frames."""
     uplink = Uplink(config.audio.ring_buffer_s, send)
@@ -324,7 +327,7 @@ def hearing(
     )
     endpointer = Endpointer(endpointing_settings(config))
     confirm = config.barge_in.confirm_ms
-    return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history, confirm_ms=confirm)
+    return Hearing(wake_gate(config), endpointer, uplink, emit, now, hints, history, ask, confirm_ms=confirm)
 
 
 def _connect(config: Config) -> Connect:

@@ -6,17 +6,23 @@ All decisions are made in audio time (sample positions); ``at`` only says when t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 from assistant.audio.analysis import Heard
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.core import events as ev
 from assistant.core.barge_in import Suspicion
+from assistant.core.completeness import Completeness
 from assistant.core.connecting import ConnectHints
 from assistant.core.endpointing import Endpointer, Expect, SpeechStart, SpeechStop
 from assistant.core.events import Event
 from assistant.core.wake_gate import WakeGate
 from assistant.types import FRAME_MS, MIC_RATE, ms_to_samples
+
+Ask: TypeAlias = Callable[[Callable[[Completeness], None]], None]
+"""Asks whether what was sent so far is a whole request. The answer goes to the argument, once or never."""
 
 
 class Hearing:
@@ -31,10 +37,14 @@ class Hearing:
         now: Callable[[], float],
         hints: ConnectHints | None = None,
         history: WakeHistory | None = None,
+        ask: Ask | None = None,
         *,
         confirm_ms: int = 0,
     ) -> None:
-        """confirm_ms: speech into an answer is confirmed by this much more of it, once the answer is silent."""
+        """ask: called once in each pause of an utterance.
+
+        confirm_ms: speech into an answer is confirmed by this much more of it, once the answer is silent.
+        """
         self._wake_gate = wake_gate
         self._endpointer = endpointer
         self.uplink = uplink
@@ -42,6 +52,8 @@ class Hearing:
         self._now = now
         self._hints = hints
         self._history = history
+        self._ask = ask
+        self._asked_about: int | None = None  # the last pause
         self._expected = Expect.NOTHING
         self._suspected = False
         self._confirm_frames = -(-confirm_ms // FRAME_MS)
@@ -83,7 +95,13 @@ class Hearing:
                 reason = ev.StopReason(stop.reason)
                 self._emit(ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, reason))
             case None:
-                pass
+                self._ask_in_pause()
+
+    def _ask_in_pause(self) -> None:
+        pause = self._endpointer.pause
+        if pause is not None and pause != self._asked_about and self._ask is not None:
+            self._asked_about = pause
+            self._ask(partial(self._endpointer.judge, pause))
 
     def _counts_as_speech(self, heard: Heard) -> bool:
         """Into an answer, only what its echo does not explain starts an utterance; for the rest, the VAD will do."""

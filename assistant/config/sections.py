@@ -220,6 +220,12 @@ class Endpointing(Block):
     start_ms: int = Field(default=200, ge=20, le=1000, description="Speech that makes an utterance ...")
     start_window_ms: int = Field(default=300, ge=20, le=2000, description="... within this much audio")
     end_silence_ms: int = Field(default=500, ge=100, le=3000, description="Silence that ends an utterance (hangover)")
+    complete_silence_ms: int = Field(
+        default=300, ge=200, le=3000, description="... if less, after a sentence that the embedded brain knows"
+    )
+    unfinished_silence_ms: int = Field(
+        default=1500, ge=100, le=5000, description="... if more, after the beginning of one"
+    )
     max_utterance_s: float = Field(default=20, ge=1, le=120, description="An utterance is cut off here")
     no_speech_timeout_s: float = Field(default=6, ge=1, le=60, description="Wait for speech after the wake word")
 

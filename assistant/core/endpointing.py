@@ -18,6 +18,8 @@ without a pause of ``run_gap_ms`` or more. An utterance takes its run as a whole
 The last kind looks at first like a whole utterance, and the pause like its end. It is common: most people's "alexa"
 goes on for more than 200 ms after the hit. So a run that began before ``since`` and is not longer than a wake phrase
 has ``wake_pause_ms`` to be continued.
+
+Where somebody knows what was said (``completeness``), each pause may be judged, and is longer or shorter for it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
+from assistant.core.completeness import ASK_AFTER_MS, Completeness, Patience
 from assistant.types import FRAME_MS, FRAME_SAMPLES, MIC_RATE, ms_to_samples
 
 HISTORY_MS: Final = 5000
@@ -49,6 +52,8 @@ class EndpointingSettings:
     start_ms, start_window_ms: an utterance starts when that much of the last so much was speech.
     barge_in_ms, barge_in_window_ms: the same for a barge-in.
     end_silence_ms: an utterance ends after this long without speech (the hangover).
+    complete_silence_ms: takes its place, if shorter, after a whole request.
+    unfinished_silence_ms: takes its place, if longer, after the beginning of one.
     max_utterance_ms: longest utterance, counted from ``SpeechStart.sample``.
     pre_roll_ms: audio taken from before the run, since a VAD is late on soft sounds.
     max_pre_roll_ms: an utterance never begins earlier than this before ``since``, however long its run is.
@@ -65,6 +70,8 @@ class EndpointingSettings:
     barge_in_ms: int = 80
     barge_in_window_ms: int = 120
     end_silence_ms: int = 500
+    complete_silence_ms: int = 300
+    unfinished_silence_ms: int = 1500
     max_utterance_ms: int = 20_000
     pre_roll_ms: int = 300
     max_pre_roll_ms: int = 2000
@@ -72,8 +79,14 @@ class EndpointingSettings:
     wake_phrase_ms: int = 1200
     wake_pause_ms: int = 1500
 
+    @property
+    def patience(self) -> Patience:
+        """How long to wait for more, by what was said."""
+        end_ms = self.end_silence_ms
+        return Patience(min(self.complete_silence_ms, end_ms), end_ms, max(self.unfinished_silence_ms, end_ms))
+
     def __post_init__(self) -> None:
-        for name in ("start_ms", "barge_in_ms", "end_silence_ms", "run_gap_ms"):
+        for name in ("start_ms", "barge_in_ms", "end_silence_ms", "complete_silence_ms", "run_gap_ms"):
             if getattr(self, name) < FRAME_MS:
                 raise ValueError(f"{name} must be at least one frame ({FRAME_MS} ms)")
         if self.start_window_ms < self.start_ms or self.barge_in_window_ms < self.barge_in_ms:
@@ -100,7 +113,7 @@ class SpeechStart:
 class SpeechStop:
     """The user has finished, or has spoken for too long.
 
-    sample: where the uplink ends. It is ``decided_at``, or earlier when frames were lost.
+    sample: where the uplink ends. It is ``decided_at``, or earlier when frames were lost or a judgement came late.
     last_voiced: one past the last sample of speech that counted.
     decided_at: one past the last sample of the frame that decided it.
     """
@@ -135,6 +148,7 @@ class _Utterance:
     last_voiced: int
     run_start: int
     holds_wake_word: bool  # as far as one can know: its run began before ``since``
+    found: Completeness = Completeness.OPEN  # of what was said until ``last_voiced``
 
 
 class Endpointer:
@@ -149,7 +163,8 @@ class Endpointer:
 
     def __init__(self, settings: EndpointingSettings) -> None:
         self._settings = settings
-        self._end_silence = ms_to_samples(settings.end_silence_ms, MIC_RATE)
+        self._patience = settings.patience
+        self._ask_after = ms_to_samples(ASK_AFTER_MS, MIC_RATE)
         self._wake_phrase = ms_to_samples(settings.wake_phrase_ms, MIC_RATE)
         self._wake_pause = ms_to_samples(settings.wake_pause_ms, MIC_RATE)
         self._max_utterance = ms_to_samples(settings.max_utterance_ms, MIC_RATE)
@@ -164,6 +179,21 @@ class Endpointer:
     def in_speech(self) -> bool:
         """Whether a start has been told and its stop has not."""
         return self._in_speech
+
+    @property
+    def pause(self) -> int | None:
+        """The pause that the speaker makes now, if somebody should judge it: :attr:`SpeechStop.last_voiced` as it would
+        be. None outside of an utterance and before the pause has lasted ``ASK_AFTER_MS``."""
+        utterance = self._utterance
+        if utterance is None or not self._in_speech or not self._patience.asks:
+            return None
+        return utterance.last_voiced if self._history[-1].end - utterance.last_voiced >= self._ask_after else None
+
+    def judge(self, pause: int, found: Completeness) -> None:
+        """Say what was said before a pause. It counts from the next frame on, and for this pause only: once there is
+        more speech, it is not heeded."""
+        if self._utterance is not None and self._utterance.last_voiced == pause:
+            self._utterance.found = found
 
     def reset(self) -> None:
         """Forget all audio and expect nothing: for a stream that begins anew, with indices of its own."""
@@ -271,7 +301,7 @@ class Endpointer:
 
     def _find_stop(self, frame: _Frame, utterance: _Utterance) -> SpeechStop | None:
         if frame.speech and not frame.lone:  # the first frame after a loss is lone: a long loss is an end
-            utterance.last_voiced = frame.end
+            utterance.last_voiced, utterance.found = frame.end, Completeness.OPEN
         silent_from = self._silent_from(utterance)
         too_long_from = utterance.start.sample + self._max_utterance
         if frame.end < min(silent_from, too_long_from):
@@ -283,10 +313,11 @@ class Endpointer:
 
     def _silent_from(self, utterance: _Utterance) -> int:
         """The sample at which silence ends the utterance, if no more speech comes."""
+        silence = ms_to_samples(self._patience.after(utterance.found), MIC_RATE)
         maybe_phrase_alone = utterance.last_voiced - utterance.run_start < self._wake_phrase
-        if utterance.holds_wake_word and maybe_phrase_alone:
-            return utterance.last_voiced + max(self._wake_pause, self._end_silence)
-        return utterance.last_voiced + self._end_silence
+        if utterance.holds_wake_word and maybe_phrase_alone and utterance.found is not Completeness.COMPLETE:
+            silence = max(silence, self._wake_pause)
+        return utterance.last_voiced + silence
 
 
 def _whole_frames(ms: int) -> int:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
+from assistant.core.completeness import Completeness
 from assistant.errors import ProtocolError
 from assistant.realtime import events as rt
 from assistant.realtime.dialects import GA_NAMES, Dialect, persona_object, session_object
@@ -45,6 +46,8 @@ def to_json(event: ClientEvent, dialect: Dialect = Dialect.GA, *, offline_tools:
             return {"type": "input_audio_buffer.commit"}
         case rt.ClearAudio():
             return {"type": "input_audio_buffer.clear"}
+        case rt.AskCompleteness(event_id):
+            return {"type": "hearth.completeness.get", "event_id": event_id}
         case rt.CreateUserMessage(text):
             item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
             return {"type": "conversation.item.create", "item": item}
@@ -218,6 +221,13 @@ def _error(fields: _Fields) -> ServerEvent:
     )
 
 
+def _completeness(fields: _Fields) -> ServerEvent:
+    found = fields.text("completeness")
+    if found not in {each.value for each in Completeness}:
+        raise ProtocolError(f"server event {fields.type}: 'completeness' is none")
+    return rt.CompletenessFound(fields.maybe_text("asked_by"), Completeness(found))
+
+
 def _answer_text(fields: _Fields) -> ServerEvent:
     return rt.AnswerTextDelta(fields.response, fields.item, fields.text("delta"))
 
@@ -231,6 +241,7 @@ _DECODERS: Final[Mapping[str, Callable[[_Fields], ServerEvent]]] = {
     "conversation.item.input_audio_transcription.completed": lambda f: rt.InputTranscribed(
         f.item, f.text("transcript")
     ),
+    "hearth.completeness": _completeness,
     "response.created": lambda f: rt.ResponseCreated(ResponseId(f.object("response").text("id"))),
     "response.output_audio.delta": lambda f: rt.AudioDelta(f.response, f.item, f.pcm("delta")),
     "response.output_audio.done": lambda f: rt.AudioDone(f.response, f.item),

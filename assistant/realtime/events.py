@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from assistant.core.completeness import Completeness
 from assistant.realtime.settings import Persona, SessionSettings
 from assistant.types import CallId, ItemId, Milliseconds, ResponseId
 
@@ -42,6 +43,13 @@ class CommitAudio:
 @dataclass(frozen=True, slots=True)
 class ClearAudio:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class AskCompleteness:
+    """Whether the audio so far is a whole request; our own server knows. ``event_id`` comes back in the answer."""
+
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ ClientEvent: TypeAlias = (
     | ChangePersona
     | AppendAudio
     | CommitAudio
+    | AskCompleteness
     | ClearAudio
     | CreateUserMessage
     | CreateAssistantMessage
@@ -134,6 +143,14 @@ class ServerSpeechStopped:
 @dataclass(frozen=True, slots=True)
 class InputCommitted:
     item: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class CompletenessFound:
+    """``asked_by``: the id of the question, if it had one."""
+
+    asked_by: str | None
+    completeness: Completeness
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +238,7 @@ ServerEvent: TypeAlias = (
     | ServerSpeechStarted
     | ServerSpeechStopped
     | InputCommitted
+    | CompletenessFound
     | InputTranscribed
     | ResponseCreated
     | AudioDelta

@@ -24,6 +24,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from assistant.core import events as ev
+from assistant.core.completeness import Completeness
 from assistant.core.events import Event, ResponseStatus
 from assistant.core.history import Message
 from assistant.realtime.session import MAX_PENDING_AUDIO, Endpoint, RealtimeSession
@@ -119,6 +120,9 @@ class LocalFirstSession(RealtimeSession):
     def commit(self) -> None:
         self._committed = True
         self._near.commit()
+
+    def ask_completeness(self, tell: Callable[[Completeness], None]) -> None:
+        self._near.ask_completeness(tell)
 
     def clear(self) -> None:
         self._begin_request()

@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, SecurityError
 
 from assistant import __version__
 from assistant.core import events as ev
+from assistant.core.completeness import Completeness
 from assistant.core.events import Event, Failure, ResponseStatus
 from assistant.core.history import Message
 from assistant.errors import ProtocolError
@@ -142,6 +143,7 @@ class RealtimeSession:
         self._over = False
         self._ids = itertools.count(1)
         self._creates: set[str] = set()
+        self._question: tuple[str, Callable[[Completeness], None]] | None = None
         self._dialect = Dialect.GA
         self._offline_tools = False
         self._where = "the server"
@@ -165,6 +167,16 @@ class RealtimeSession:
 
     def commit(self) -> None:
         self._put(rt.CommitAudio())
+
+    def ask_completeness(self, tell: Callable[[Completeness], None]) -> None:
+        """Have the server say whether the audio so far is a whole request. Of several questions the last is answered.
+
+        Only our own server can tell, and only while we end utterances ourselves is it of use: else there is no answer.
+        """
+        if self._offline_tools and self._settings.turn_detection is None:
+            event_id = f"ask_{self.number}_{next(self._ids)}"
+            self._question = event_id, tell
+            self._put(rt.AskCompleteness(event_id))
 
     def clear(self) -> None:
         """Forget uncommitted audio, here and at the server."""
@@ -337,6 +349,9 @@ class RealtimeSession:
                 self._emit(ev.ResponseDone(now, self._ours(response), ResponseStatus(status), reason))
             case rt.InputTranscribed(_, text):
                 self._emit(ev.UserTranscript(now, text))
+            case rt.CompletenessFound(asked_by, found):
+                if self._question is not None and asked_by == self._question[0]:
+                    self._question[1](found)
             case rt.ServerSpeechStopped():
                 self._emit(ev.ServerSpeechStopped(now, self.number))
             case rt.SessionCreated(model, expires_at):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from assistant.audio.analysis import Heard
@@ -9,6 +11,7 @@ from assistant.audio.hearing import Hearing
 from assistant.audio.uplink import Uplink
 from assistant.core import events as ev
 from assistant.core.barge_in import Evidence, Suspicion
+from assistant.core.completeness import Completeness
 from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect
 from assistant.core.events import Event, StopReason
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
@@ -23,8 +26,15 @@ class Room:
         uplink = Uplink(6.0, self.sent.append)
         gate = WakeGate([WakeWordSettings("alexa")])
         endpointer = Endpointer(EndpointingSettings())
+        self.asked: list[tuple[int, Callable[[Completeness], None]]] = []
         self.hearing = Hearing(
-            gate, endpointer, uplink, self.events.append, lambda: self.index * 0.02, confirm_ms=confirm_ms
+            gate,
+            endpointer,
+            uplink,
+            self.events.append,
+            lambda: self.index * 0.02,
+            ask=lambda tell: self.asked.append((self.index, tell)),
+            confirm_ms=confirm_ms,
         )
 
     def hear(
@@ -59,6 +69,28 @@ def test_an_utterance_from_start_to_stop() -> None:
     assert isinstance(stopped, ev.SpeechStopped)
     assert stopped.reason is StopReason.SILENCE
     assert stopped.last_voiced == 90 * FRAME_SAMPLES
+
+
+def test_each_pause_of_an_utterance_is_asked_about_once() -> None:
+    room = Room()
+    room.hear(50)
+    assert room.asked == []
+    room.hearing.expect(Expect.UTTERANCE, None, 0)
+    room.hear(40, speech=True)
+    room.hear(20)
+    [(asked_at, tell)] = room.asked
+    assert asked_at == 99, "with the frame that makes 200 ms of silence"
+    tell(Completeness.UNFINISHED)
+    room.hear(40)
+    assert not any(isinstance(event, ev.SpeechStopped) for event in room.events)
+    room.hear(20, speech=True)
+    room.hear(12)
+    assert len(room.asked) == 2
+    room.asked[1][1](Completeness.COMPLETE)
+    room.hear(3)
+    stopped = room.events[-1]
+    assert isinstance(stopped, ev.SpeechStopped)
+    assert stopped.sample == stopped.last_voiced + 300 * 16
 
 
 def test_a_delay_ignores_the_echo_of_the_answer() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assistant.core.completeness import Completeness, Patience
 from assistant.core.endpointing import (
     HISTORY_MS,
     Decision,
@@ -385,6 +387,87 @@ def test_other_utterances_do_not_wait_that_long(scene_of: str) -> None:
     assert [type(decision) for decision in decisions] == [SpeechStart, SpeechStop]
 
 
+# --- what was said decides how long a pause may be ------------------------------------------------------------------
+
+
+def pause_and_judge(room: Scene, found: Completeness) -> int:
+    """The pause begins, is told after 200 ms, and is judged; gives where the speech before it ended."""
+    last_voiced = room.position
+    assert room.play("." * 9) == []
+    assert room.endpointer.pause is None, "too short to ask"
+    assert room.play(".") == []
+    assert room.endpointer.pause == last_voiced
+    room.endpointer.judge(last_voiced, found)
+    return last_voiced
+
+
+@pytest.mark.parametrize(
+    ("found", "ends_after"), [(Completeness.COMPLETE, 300), (Completeness.OPEN, 500), (Completeness.UNFINISHED, 1500)]
+)
+def test_a_judged_pause_ends_sooner_or_later(found: Completeness, ends_after: int) -> None:
+    room = start_speaking()
+    last_voiced = pause_and_judge(room, found)
+    end = last_voiced + ms(ends_after)
+    assert room.play("." * 90) == [SpeechStop(end, last_voiced, end, "silence")]
+    assert room.endpointer.pause is None
+
+
+def test_more_speech_makes_a_new_pause_with_a_judgement_of_its_own() -> None:
+    room = start_speaking()
+    first = pause_and_judge(room, Completeness.UNFINISHED)
+    assert room.play("." * 60 + "#" * 20) == []
+    assert room.endpointer.pause is None
+    second = room.position
+    assert room.play("." * 12) == []
+    assert room.endpointer.pause == second
+    room.endpointer.judge(first, Completeness.UNFINISHED)  # the answer about the first pause was late
+    (stop,) = room.play("." * 13)
+    assert stop.decided_at == second + ms(500)
+
+
+def test_a_blip_does_not_end_a_judged_pause() -> None:
+    room = start_speaking()
+    last_voiced = pause_and_judge(room, Completeness.UNFINISHED)
+    (stop,) = room.play("#" + "." * 80)
+    assert stop.decided_at == last_voiced + ms(1500)
+
+
+def test_a_judgement_that_comes_late_ends_the_utterance_at_once_and_where_it_should() -> None:
+    room = start_speaking()
+    last_voiced = room.position
+    room.play("." * 20)
+    room.endpointer.judge(last_voiced, Completeness.COMPLETE)
+    assert room.play(".") == [SpeechStop(last_voiced + ms(300), last_voiced, room.position, "silence")]
+    room.endpointer.judge(last_voiced, Completeness.UNFINISHED)  # nobody is listened to any more
+
+
+def test_a_wake_phrase_and_a_whole_request_need_no_wake_pause() -> None:
+    for found, ends_after in ((Completeness.COMPLETE, 300), (Completeness.OPEN, 1500), (Completeness.UNFINISHED, 1500)):
+        room = scene()
+        room.play(QUIET + "#" * 25)
+        room.endpointer.expect(Expect.UTTERANCE, room.position)
+        assert len(room.play("#" * 18)) == 1
+        last_voiced = pause_and_judge(room, found)
+        (stop,) = room.play("." * 90)
+        assert stop.decided_at == last_voiced + ms(ends_after)
+
+
+def test_nobody_is_asked_outside_of_an_utterance_or_where_the_words_make_no_difference() -> None:
+    room = scene()
+    room.play(QUIET + "#" * 30 + "." * 12)
+    assert room.endpointer.pause is None
+    room.endpointer.expect(Expect.UTTERANCE, frames(50))  # as if in time, but nothing of it is told yet
+    assert room.endpointer.pause is None
+    same = start_speaking(complete_silence_ms=500, unfinished_silence_ms=500)
+    same.play("." * 12)
+    assert same.endpointer.pause is None
+
+
+def test_words_only_shorten_after_a_whole_request_and_only_lengthen_after_a_beginning() -> None:
+    assert replace(DEFAULT, end_silence_ms=200).patience == Patience(200, 200, 1500)
+    assert replace(DEFAULT, end_silence_ms=2000).patience == Patience(300, 2000, 2000)
+
+
 # --- misuse ----------------------------------------------------------------------------------------------------------
 
 
@@ -404,6 +487,7 @@ def test_a_frame_from_the_past_is_an_error_until_reset() -> None:
         {"start_ms": 320},
         {"barge_in_window_ms": 60},
         {"end_silence_ms": 10},
+        {"complete_silence_ms": 0},
         {"run_gap_ms": 0},
         {"pre_roll_ms": 2001},
         {"pre_roll_ms": -1},
@@ -430,10 +514,14 @@ SETTINGS = st.builds(
     max_pre_roll_ms=st.sampled_from([300, 2000]),
     run_gap_ms=st.sampled_from([60, 200]),
     wake_pause_ms=st.sampled_from([0, 1500]),
+    complete_silence_ms=st.sampled_from([20, 300]),
+    unfinished_silence_ms=st.sampled_from([500, 1500]),
 )
 REQUESTS = st.dictionaries(
     st.integers(0, 400), st.tuples(st.sampled_from(Expect), st.integers(-300, 60)), max_size=6
 )  # at which frame, what, and since how many frames from there
+
+JUDGEMENTS = st.lists(st.tuples(st.sampled_from(Completeness), st.integers(0, 30)), max_size=20)
 
 
 def run(
@@ -441,12 +529,18 @@ def run(
     drawn: str,
     requests: dict[int, tuple[Expect, int]],
     shift: int = 0,
+    found: Sequence[tuple[Completeness, int]] = (),
 ) -> list[tuple[int, Expect | Decision]]:
-    """Requests and decisions in order, each with the position at which it came up."""
+    """Requests and decisions in order, each with the position at which it came up.
+
+    found: how each pause is judged that is told, and how many frames later.
+    """
     room = Scene(Endpointer(settings), position=shift)
     log: list[tuple[int, Expect | Decision]] = []
     in_speech = False
     latest: tuple[Expect, int] | None = None
+    answers = iter(found)
+    judged: dict[int, tuple[int, Completeness]] = {}  # pause -> when the answer comes, and what it is
     for number, flag in enumerate(drawn):
         if number in requests:
             expect, offset = requests[number]
@@ -459,19 +553,28 @@ def run(
             log.append((room.position, decision))
             in_speech = isinstance(decision, SpeechStart)
         assert room.endpointer.in_speech is in_speech
+        if (pause := room.endpointer.pause) is not None and pause not in judged:
+            completeness, late = next(answers, (Completeness.OPEN, 0))
+            judged[pause] = number + late, completeness
+        for pause, (when, completeness) in judged.items():
+            if when == number:
+                room.endpointer.judge(pause, completeness)
     return log
 
 
-@given(configuration=SETTINGS, drawn=FLAGS, requests=REQUESTS)
+@given(configuration=SETTINGS, drawn=FLAGS, requests=REQUESTS, found=JUDGEMENTS)
 @settings(max_examples=300)
 def test_starts_and_stops_alternate_and_are_in_bounds(
-    configuration: EndpointingSettings, drawn: str, requests: dict[int, tuple[Expect, int]]
+    configuration: EndpointingSettings,
+    drawn: str,
+    requests: dict[int, tuple[Expect, int]],
+    found: Sequence[tuple[Completeness, int]],
 ) -> None:
     expected = Expect.NOTHING
     since = 0
     open_start: SpeechStart | None = None
     used_up_to = 0
-    for position, entry in run(configuration, drawn, requests):
+    for position, entry in run(configuration, drawn, requests, found=found):
         match entry:
             case Expect():
                 expected, since, open_start = entry, position + frames(requests[position // FRAME][1]), None
@@ -492,6 +595,10 @@ def test_starts_and_stops_alternate_and_are_in_bounds(
                 assert open_start.sample <= stop.last_voiced <= stop.sample <= stop.decided_at
                 assert open_start.decided_at <= stop.sample
                 assert stop.sample - open_start.sample <= ms(configuration.max_utterance_ms)
+                if stop.reason == "silence":
+                    waited, patience = stop.sample - stop.last_voiced, configuration.patience
+                    longest = max(patience.unfinished_ms, configuration.wake_pause_ms)
+                    assert ms(patience.complete_ms) <= waited <= ms(longest)
                 expected, open_start, used_up_to = Expect.NOTHING, None, stop.sample
 
 
@@ -512,10 +619,18 @@ def test_to_shift_all_indices_shifts_the_decisions(
     assert run(configuration, drawn, requests, shift) == [(at + shift, shifted(entry)) for at, entry in plain]
 
 
-@given(configuration=SETTINGS, drawn=FLAGS, mode=st.sampled_from([Expect.UTTERANCE, Expect.BARGE_IN]))
-def test_every_start_gets_its_stop(configuration: EndpointingSettings, drawn: str, mode: Expect) -> None:
+@given(
+    configuration=SETTINGS,
+    drawn=FLAGS,
+    mode=st.sampled_from([Expect.UTTERANCE, Expect.BARGE_IN]),
+    found=JUDGEMENTS,
+)
+def test_every_start_gets_its_stop(
+    configuration: EndpointingSettings, drawn: str, mode: Expect, found: Sequence[tuple[Completeness, int]]
+) -> None:
     after = "." * (configuration.max_utterance_ms // 20 + 1)
-    decisions = [entry for _, entry in run(configuration, drawn + after, {0: (mode, 0)}) if entry is not mode]
+    log = run(configuration, drawn + after, {0: (mode, 0)}, found=found)
+    decisions = [entry for _, entry in log if entry is not mode]
     assert [type(decision) for decision in decisions] in ([], [SpeechStart, SpeechStop])
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import ConfigDict, TypeAdapter
 
+from assistant.core.completeness import Completeness
 from assistant.errors import ProtocolError
 from assistant.realtime import codec
 from assistant.realtime import events as rt
@@ -60,13 +61,16 @@ CLIENT_EVENTS: list[rt.ClientEvent] = [
     rt.CancelResponse(ResponseId("resp_1")),
     rt.TruncateItem(ItemId("item_1"), Milliseconds(420)),
 ]
+NOT_OF_THE_API = {rt.AskCompleteness}
+"""Said to our own server only."""
+
 SERVER_TYPES = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(get_args(RealtimeServerEvent)[0])
 }
 
 
 def test_the_examples_hold_every_client_event() -> None:
-    assert {type(event) for event in CLIENT_EVENTS} == set(rt.CLIENT_EVENT_TYPES)
+    assert {type(event) for event in CLIENT_EVENTS} == set(rt.CLIENT_EVENT_TYPES) - NOT_OF_THE_API
 
 
 @pytest.mark.parametrize("event", CLIENT_EVENTS, ids=lambda event: type(event).__name__)
@@ -105,7 +109,7 @@ def test_local_turn_detection_switches_the_server_s_off() -> None:
 
 
 def test_every_server_event_of_the_package_is_known() -> None:
-    known = codec.DECODED_TYPES | codec.IGNORED_TYPES
+    known = (codec.DECODED_TYPES | codec.IGNORED_TYPES) - {"hearth.completeness"}
     assert set(SERVER_TYPES) - known == set(), "a newer package has events that nobody has looked at"
     assert known - set(SERVER_TYPES) == set(), "we know events that the API does not have"
     assert not codec.DECODED_TYPES & codec.IGNORED_TYPES
@@ -130,6 +134,10 @@ SERVER_EVENTS: list[tuple[dict[str, Any], rt.ServerEvent]] = [
         rt.ServerSpeechStopped(ItemId("item_1"), 900),
     ),
     ({"type": "input_audio_buffer.committed", "item_id": "item_1"}, rt.InputCommitted(ItemId("item_1"))),
+    (
+        {"type": "hearth.completeness", "asked_by": "ask_1", "completeness": "unfinished"},
+        rt.CompletenessFound("ask_1", Completeness.UNFINISHED),
+    ),
     (
         {
             "type": "conversation.item.input_audio_transcription.completed",
@@ -232,6 +240,7 @@ def test_a_chopped_function_call_is_known_as_one_without_its_arguments() -> None
         ('{"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": "AA=="}', "16-bit"),
         ('{"type": "response.done", "response": {"id": "r", "status": "in_progress"}}', "'status'"),
         ('{"type": "input_audio_buffer.speech_started", "item_id": "i", "audio_start_ms": 1e999}', "a number"),
+        ('{"type": "hearth.completeness", "completeness": "perhaps"}', "'completeness'"),
     ],
 )
 def test_what_is_malformed_is_named_without_its_content(message: str | bytes, wanted: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import pytest
 
 from assistant.core import events as ev
+from assistant.core.completeness import Completeness
 from assistant.core.events import Event, Failure, ResponseStatus
 from assistant.errors import AuthenticationError
 from assistant.realtime.session import MAX_APPEND, Endpoint, RealtimeSession
-from assistant.realtime.settings import SessionSettings
+from assistant.realtime.settings import SemanticVad, SessionSettings
 from assistant.testing.scripted_server import Peer, ScriptedServer
 from assistant.testing.virtual_time import run
 from assistant.types import CallId, ItemId, Milliseconds, ResponseId
@@ -27,13 +28,15 @@ E = TypeVar("E")
 class Client:
     """A session with the events that it emitted."""
 
-    def __init__(self, url: str, *, ready_timeout: float = 5.0, settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self, url: str, *, ready_timeout: float = 5.0, settings: SessionSettings | None = None, ours: bool = False
+    ) -> None:
         self.events: list[Event] = []
         self._news = asyncio.Event()
         self.usage: list[Any] = []
 
         async def endpoint() -> Endpoint:
-            return Endpoint(url + "?model=m", {"Authorization": "Bearer secret"})
+            return Endpoint(url + "?model=m", {"Authorization": "Bearer secret"}, offline_tools=ours)
 
         self.session = RealtimeSession(
             1, endpoint, settings or SessionSettings(), self._take, ready_timeout=ready_timeout, usage=self.usage.append
@@ -60,13 +63,15 @@ def talk(
     act: Callable[[Client], Coroutine[Any, Any, None]],
     *,
     ready_timeout: float = 5.0,
+    settings: SessionSettings | None = None,
+    ours: bool = False,
     **server_options: Any,
 ) -> tuple[Client, ScriptedServer]:
     """Run a script and a client against each other."""
 
     async def main() -> tuple[Client, ScriptedServer]:
         async with ScriptedServer(script, **server_options) as server:
-            client = Client(server.url, ready_timeout=ready_timeout)
+            client = Client(server.url, ready_timeout=ready_timeout, settings=settings, ours=ours)
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(client.session.run())
                 await act(client)
@@ -165,6 +170,49 @@ def test_the_other_client_events_arrive_as_they_are() -> None:
     client, server = talk(script, act)
     assert server.peers[0].audio == b"", "cleared audio is not sent any more"
     assert not client.all(ev.SessionLost), "a benign error changes nothing"
+
+
+async def knows_sentences(peer: Peer) -> None:
+    """Answers every question, the first one late."""
+    await peer.open_session()
+    asked = [await peer.expect("hearth.completeness.get") for _ in range(2)]
+    for question, found in zip(asked, ("complete", "unfinished"), strict=True):
+        await peer.send("hearth.completeness", asked_by=question["event_id"], completeness=found)
+    await peer.send("hearth.completeness", asked_by=None, completeness="open")
+    await peer.send("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=10)
+    await peer.drain()
+
+
+def test_of_two_questions_about_an_utterance_the_last_is_answered() -> None:
+    told: list[tuple[str, Completeness]] = []
+
+    async def act(client: Client) -> None:
+        await client.wait(ev.SessionReady)
+        client.session.ask_completeness(lambda found: told.append(("first", found)))
+        client.session.ask_completeness(lambda found: told.append(("second", found)))
+        await client.wait(ev.ServerSpeechStopped)
+
+    talk(knows_sentences, act, ours=True)
+    assert told == [("second", Completeness.UNFINISHED)]
+
+
+@pytest.mark.parametrize("whose", ["another's", "ours, which ends utterances itself"])
+def test_a_server_that_cannot_tell_or_need_not_is_not_asked(whose: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.expect("input_audio_buffer.commit")
+        await peer.send("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=10)
+        await peer.drain()
+
+    async def act(client: Client) -> None:
+        await client.wait(ev.SessionReady)
+        client.session.ask_completeness(lambda found: pytest.fail("nobody was asked"))
+        client.session.commit()
+        await client.wait(ev.ServerSpeechStopped)
+
+    settings = SessionSettings() if whose == "another's" else SessionSettings(turn_detection=SemanticVad())
+    _, server = talk(script, act, ours=whose != "another's", settings=settings)
+    assert not [event for event in server.peers[0].received if event["type"].startswith("hearth.")]
 
 
 def test_tool_calls_and_usage_are_passed_on() -> None:
