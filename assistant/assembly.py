@@ -55,8 +55,10 @@ class Assistant:
         around = surroundings or Surroundings()
         loop = asyncio.get_running_loop()
         self.config = config
-        self._local = wiring.local_server(config)
-        self._brains = Brains(config, self._local)
+        health = health or Health(around.wall)
+        self.local = wiring.local_server(config, partial(health.report, "embedded server"))
+        """The embedded server, if it is used and ours."""
+        self._brains = Brains(config, self.local)
         self._around = around
         self._near_memory = NearMemory()
         self._records = wiring.records(
@@ -94,7 +96,7 @@ class Assistant:
             self.engine,
             self.tools,
             self._runner,
-            health or Health(around.wall),
+            health,
             self.player,
             config.audio.output.volume,
             position=lambda: self.hearing.uplink.position,
@@ -166,7 +168,7 @@ class Assistant:
         Raises DeviceError if the speaker cannot be opened. Cancelling the body ends everything within 2 s.
         """
         async with asyncio.TaskGroup() as group:
-            local = group.create_task(self._local.run(), name="local-server") if self._local else None
+            local = group.create_task(self.local.run(), name="local-server") if self.local else None
             tokens = group.create_task(self._brains.run(), name="tokens")
             try:
                 await asyncio.to_thread(self.player.start)  # a device may take seconds to open
@@ -188,6 +190,6 @@ class Assistant:
                 await self._runner.close()
                 self.player.stop()
                 await self._records.close()
-                if self._local is not None and local is not None:
-                    self._local.stop()
+                if self.local is not None and local is not None:
+                    self.local.stop()
                     await asyncio.wait({local})

@@ -91,6 +91,7 @@ class Daemon:
             self._ears,
             self._assistant.engine,
             self._assistant.tools,
+            self._assistant.local,
             state_folder=config.state_folder,
             memory_limit_mb=config.health.memory_limit_mb,
             analysed=lambda: self._assistant.hearing.uplink.position,

@@ -46,6 +46,13 @@ class Health:
         if self._on_change is not None:
             self._on_change(part, text)
 
+    def report(self, part: str, trouble: str | None) -> None:
+        """It is in this trouble, or well."""
+        if trouble is None:
+            self.well(part)
+        else:
+            self.trouble(part, trouble)
+
     def well(self, part: str) -> None:
         """This part works again, or still."""
         known = self._troubles.pop(part, None)

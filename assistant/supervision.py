@@ -11,7 +11,9 @@ state past its deadline   5 s                                 ending the turn
 plugin is in trouble      1 s after its status changed        its own breaker; said in the status
 disk full or read-only    60 s                                said; it is tried again
 clock was set             1 s                                 said; timers look at the clock anyway
-memory grows              60 s                                leaving as soon as no turn is going on
+memory grows              60 s                                leaving as soon as no turn is going on; the embedded
+                                                              server is replaced, which looks after its recogniser
+server died, or hangs     at once, 20 s                       starting it again (:mod:`assistant.local.process`)
 ========================  ==================================  ====================================================
 
 Leaving is with exit status 75, upon which systemd starts the assistant again.
@@ -20,10 +22,8 @@ Leaving is with exit status 75, upon which systemd starts the assistant again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ from assistant.engine import Engine
 from assistant.errors import EXIT_RESTART, HearthError
 from assistant.health import Health
 from assistant.journal import Journal
+from assistant.local.process import LocalServerProcess
+from assistant.memory import resident_mb
 from assistant.plugin import WallClock
 from assistant.sentinel import LoopSentinel
 from assistant.tools.registry import PluginStatus, ToolRegistry
@@ -67,18 +69,21 @@ class Supervisor:
         ears: Ears,
         engine: Engine,
         tools: ToolRegistry,
+        server: LocalServerProcess | None,
         *,
         state_folder: Path,
         memory_limit_mb: int,
         analysed: Callable[[], int],
     ) -> None:
-        """analysed: the microphone sample up to which frames have been analysed."""
+        """server: the embedded one, if it is ours. analysed: the microphone sample up to which frames have been
+        analysed."""
         self._health = health
         self._journal = journal
         self._clock = clock
         self._ears = ears
         self._engine = engine
         self._tools = tools
+        self._server = server
         self._folder = state_folder
         self._memory_limit_mb = memory_limit_mb
         self._analysed = analysed
@@ -145,19 +150,21 @@ class Supervisor:
     # --- each minute ------------------------------------------------------------------------------------------------
 
     async def _look_at_disk(self) -> None:
-        problem = await asyncio.to_thread(disk_problem, self._folder)
-        if problem is None:
-            self._health.well("disk")
-        else:
-            self._health.trouble("disk", problem)
+        self._health.report("disk", await asyncio.to_thread(disk_problem, self._folder))
 
     def _look_at_memory(self) -> None:
+        idle = self._engine.conversation.state is State.IDLE
+        if idle and self._server is not None and self._server.grown_mb > self._memory_limit_mb:
+            self._server.replace(
+                f"it has grown by {self._server.grown_mb:.0f} MB, and {self._memory_limit_mb} MB are allowed "
+                "(health.memory_limit_mb): replaced"
+            )
         used = resident_mb()
         if used <= self._memory_limit_mb:
             self._health.well("memory")
             return
         self._health.trouble("memory", f"more than {self._memory_limit_mb} MB are in use (health.memory_limit_mb)")
-        if self._engine.conversation.state is State.IDLE:
+        if idle:
             raise Hopeless(f"{used:.0f} MB of memory are in use, and {self._memory_limit_mb} MB are allowed")
 
 
@@ -175,10 +182,3 @@ def disk_problem(folder: Path) -> str | None:
     if free < LOW_DISK_BYTES:
         return f"{folder}: only {free / 1e6:.0f} MB are free: make room"
     return None
-
-
-def resident_mb() -> float:
-    """Memory of this process that is in RAM."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

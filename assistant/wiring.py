@@ -211,11 +211,14 @@ def tool_specs(config: Config, tools: ToolRegistry, persona: str = "") -> list[d
     return specs
 
 
-def local_server(config: Config) -> LocalServerProcess | None:
-    """The embedded server as our own child, or None if another brain answers, or a server that already runs."""
+def local_server(config: Config, on_trouble: Callable[[str | None], None]) -> LocalServerProcess | None:
+    """The embedded server as our own child, or None if another brain answers, or a server that already runs.
+
+    on_trouble: as of LocalServerProcess.
+    """
     if "local" not in providers_in_use(config) or config.local.url is not None:
         return None
-    return LocalServerProcess(("--config", str(config.file)) if config.file else ())
+    return LocalServerProcess(("--config", str(config.file)) if config.file else (), on_trouble)
 
 
 def records(

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from assistant.engine import Engine
 from assistant.errors import EXIT_RESTART, DeviceError
 from assistant.health import Health
 from assistant.journal import Entry, Journal
+from assistant.local.process import LocalServerProcess
 from assistant.mouth import Mouth, StandsStill
 from assistant.sentinel import LoopSentinel
 from assistant.supervision import Hopeless, Supervisor
@@ -74,6 +75,16 @@ class FakeTools:
     plugins: list[PluginInfo]
 
 
+@dataclass
+class FakeServer:
+    grown_mb: float = 0.0
+    replaced: list[str] = field(default_factory=list)
+
+    def replace(self, why: str) -> None:
+        self.replaced.append(why)
+        self.grown_mb = 0.0
+
+
 class World:
     def __init__(self, folder: Path) -> None:
         self.entries: list[Entry] = []
@@ -81,6 +92,7 @@ class World:
         journal.subscribe(self.entries.append)
         self.health = Health(lambda: 0.0)
         self.clock, self.ears, self.engine, self.tools = SetClock(), FakeEars(), FakeEngine(), FakeTools([])
+        self.server = FakeServer()
         self.analysed = 0
         self.supervisor = Supervisor(
             self.health,
@@ -89,6 +101,7 @@ class World:
             cast(Ears, self.ears),
             cast(Engine, self.engine),
             cast(ToolRegistry, self.tools),
+            cast(LocalServerProcess, self.server),
             state_folder=folder / "state",
             memory_limit_mb=100_000,
             analysed=lambda: self.analysed,
@@ -211,6 +224,20 @@ def test_memory_that_grows_ends_the_process_between_two_turns(tmp_path: Path, mo
 
     with pytest.raises(Hopeless, match="200000 MB"):
         scene(tmp_path, play)
+
+
+def test_a_server_that_grows_is_replaced_between_two_turns(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.server.grown_mb = 100_001.0
+        world.engine.conversation.state = State.LISTENING
+        await asyncio.sleep(61)
+        assert world.server.replaced == [], "not in the middle of a request"
+        world.engine.conversation.state = State.IDLE
+        await asyncio.sleep(121)
+        [why] = world.server.replaced
+        assert "grown by 100001 MB" in why
+
+    scene(tmp_path, play)
 
 
 # --- the speaker -----------------------------------------------------------------------------------------------------

@@ -291,7 +291,10 @@ class HealthSettings(Block):
     """Looking after itself, and being looked at."""
 
     memory_limit_mb: int = Field(
-        default=500, ge=150, le=100_000, description="Memory in use above which it leaves and is started anew, MB"
+        default=500,
+        ge=150,
+        le=100_000,
+        description="Memory in use above which it leaves and is started anew, MB; the embedded server may grow by it",
     )
     metrics: LoopbackAddress | None = Field(
         default=None, description="Where Prometheus may ask for numbers, as in 127.0.0.1:9464; null = nowhere"

@@ -32,7 +32,7 @@ async def rounds(config: Config, *, offline: bool) -> AsyncIterator[Result]:
     sound = SoundCheck(
         wiring.microphone(audio.input, loop), wiring.speaker(audio.output.device, loop), audio.output.volume
     )
-    local = wiring.local_server(config)
+    local = wiring.local_server(config, _server_trouble)
     brains = Brains(config, local)
     status = await asyncio.to_thread(_status, config)
     async with contextlib.AsyncExitStack() as stack:
