@@ -26,11 +26,16 @@ from assistant.realtime.session import Endpoint
 from assistant.testing import virtual_time
 from assistant.testing.scripted_server import Peer, ScriptedServer
 from assistant.tools.entry import PluginInfo, PluginStatus
-from assistant.types import FRAME_SAMPLES, MIC_RATE
+from assistant.types import FRAME_SAMPLES, MIC_RATE, AudioFrame
 from tests.house import House, room, run_command, write_wav
 from tests.vsound import virtual_sound
 
 QUIET = np.random.default_rng(3).normal(0, 30, (100, FRAME_SAMPLES))
+
+
+def captured(samples: np.ndarray) -> list[AudioFrame]:
+    """A frame a row."""
+    return [AudioFrame(n * FRAME_SAMPLES, row.tobytes(), 0.0) for n, row in enumerate(samples)]
 
 
 def told(findings: list[Finding]) -> str:
@@ -49,21 +54,30 @@ def told(findings: list[Finding]) -> str:
         (lambda x: x + 3000, 2.0, "advice", "constant offset"),
         (lambda x: x * 30, 2.0, "advice", "a loud room"),
         (lambda x: x / 30, 2.0, "advice", "very faint"),
-        (lambda x: x, 3.0, "advice", "only 67% of the audio came"),
-        (lambda x: x, 1.0, "advice", "200% of the audio came"),
+        (lambda x: x, 3.0, "advice", "in a second comes 0.67 s of audio; its sampling rate"),
+        (lambda x: x, 1.0, "advice", "in a second comes 2.00 s of audio"),
+        (lambda x: np.repeat(x[::2], 2, axis=0), 2.0, "advice", "50% of the frames are the one before once more"),
     ],
 )
 def test_what_a_microphone_sounds_like(
     change: Callable[[np.ndarray], np.ndarray], seconds: float, level: str, words: str
 ) -> None:
     samples = np.clip(change(QUIET), -32768, 32767).astype("<i2")
-    shown = told(judge(levels([frame.tobytes() for frame in samples], seconds)))
+    shown = told(judge(levels(captured(samples), seconds)))
     assert shown.startswith(level) and words in shown
+
+
+def test_a_microphone_that_loses_frames() -> None:
+    frames = captured(np.clip(QUIET, -32768, 32767).astype("<i2"))
+    del frames[10:15]
+    assert "5% of the audio is lost" in told(judge(levels(frames, 2.0)))
+    del frames[20:]
+    assert "comes 0.50 s" in told(judge(levels(frames, 1.0)))
 
 
 def test_levels_are_in_decibels_of_full_scale() -> None:
     tone = (np.sin(np.arange(FRAME_SAMPLES * 50) * 0.3) * 32767 * 0.1).astype("<i2").reshape(50, -1)
-    found = levels([frame.tobytes() for frame in tone], 1.0)
+    found = levels(captured(tone), 1.0)
     assert found.peak_dbfs == pytest.approx(-20, abs=0.1)
     assert found.floor_dbfs == pytest.approx(-23, abs=0.1)
     assert found.rate == pytest.approx(1.0)

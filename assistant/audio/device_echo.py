@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from assistant.audio.echo import Cleaned, level_db
 from assistant.audio.ports import VoiceActivityDetector
 from assistant.audio.reference import ReferenceBuffer
@@ -36,7 +38,7 @@ class DeviceEchoPath:
 
     def clean(self, frame: AudioFrame) -> Cleaned:
         """Take the next frame of the microphone; it comes back as it is."""
-        residual_db = level_db(frame.pcm)
+        residual_db = sound_db(frame.pcm)
         reference_db = level_db(self._reference.take(frame.captured_at))
         speech = self._vad.is_speech(frame.pcm)
         evidence = self._barge_in.feed(
@@ -47,3 +49,9 @@ class DeviceEchoPath:
             bands=_NO_SECOND_OPINION,
         )
         return Cleaned(frame, frame.pcm, speech, evidence, residual_db, reference_db)
+
+
+def sound_db(pcm: bytes) -> float:
+    """Level in dBFS without a constant offset, which is no sound. Where AEC3 works, its high-pass takes it out."""
+    samples = np.frombuffer(pcm, "<i2")
+    return level_db((samples - samples.mean()).astype("<i2").tobytes())

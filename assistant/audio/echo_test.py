@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from assistant.audio.device_echo import DeviceEchoPath
+from assistant.audio.device_echo import DeviceEchoPath, sound_db
 from assistant.audio.echo import EchoPath, level_db
 from assistant.audio.echo_report import EchoReport
 from assistant.audio.player import Player, PlayerEvent
@@ -136,7 +136,7 @@ class EchoTest:
             passed=False,
             leak_db=round(self._path.leak_db, 1),
             canceller="webrtc" if cancels else "device",
-            room_dbfs=round(statistics.median(map(level_db, quiet.raw)), 1),
+            room_dbfs=round(statistics.median(map(sound_db, quiet.raw)), 1),
         )
         return replace(report, passed=not report.shortfalls)
 
@@ -190,7 +190,7 @@ class EchoTest:
         take.reference.append(self._reference.latest)
         if cleaned.reference_db > _PLAYING_DB:
             take.frames += 1
-            take.echo += 10 ** (level_db(frame.pcm) / 10)
+            take.echo += 10 ** (sound_db(frame.pcm) / 10)
             take.left += 10 ** (cleaned.residual_db / 10)
         suspected = cleaned.evidence.suspicion is Suspicion.SUSPECTED
         if suspected != self._suspected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from assistant.audio.ports import Microphone, Speaker
 from assistant.audio.reference import ReferenceBuffer
 from assistant.doctor.findings import Finding, advice, ok, problem
 from assistant.errors import DeviceError
-from assistant.types import FRAME_BYTES, MIC_RATE, AudioFrame, ItemId
+from assistant.types import FRAME_BYTES, FRAME_SAMPLES, MIC_RATE, AudioFrame, ItemId
 
 LISTEN_S: Final = 2.0
 SETTLE_S: Final = 0.7  # devices begin with clicks and gaps
@@ -24,6 +25,8 @@ CHIRP_S: Final = 2.0
 _MARGIN_S: Final = 4.0
 
 CLIPPED_SHARE: Final = 0.001
+LOST_SHARE: Final = 0.01
+REPEATED_SHARE: Final = 0.01
 LOUD_ROOM_DBFS: Final = -35.0
 FAINT_DBFS: Final = -75.0
 MAX_OFFSET: Final = 0.02
@@ -35,7 +38,8 @@ class Levels:
     """What a stretch of microphone audio looks like.
 
     peak_dbfs: the loudest sample. floor_dbfs: the quiet tenth of its frames (RMS). clipped: share of samples at full
-    scale. offset: mean, in shares of full scale. rate: frames that came, in shares of those that should have come.
+    scale. offset: mean, in shares of full scale. rate: samples that were captured, in shares of those that should have
+    been. lost, repeated: frames that never came, and those that came again, in shares of all.
     """
 
     peak_dbfs: float
@@ -43,11 +47,13 @@ class Levels:
     clipped: float
     offset: float
     rate: float
+    lost: float
+    repeated: float
 
 
-def levels(frames: Sequence[bytes], seconds: float) -> Levels:
-    """``frames``: 16 kHz frames of 20 ms that came within ``seconds``; at least one."""
-    samples = np.frombuffer(b"".join(frames), "<i2").astype(np.float64) / _FULL
+def levels(frames: Sequence[AudioFrame], seconds: float) -> Levels:
+    """``frames``: what came within ``seconds``; at least one."""
+    samples = np.frombuffer(b"".join(frame.pcm for frame in frames), "<i2").astype(np.float64) / _FULL
     by_frame = samples.reshape(-1, FRAME_BYTES // 2)
     offset = float(samples.mean())
     rms = np.sqrt(np.mean((by_frame - by_frame.mean(axis=1, keepdims=True)) ** 2, axis=1))
@@ -56,7 +62,9 @@ def levels(frames: Sequence[bytes], seconds: float) -> Levels:
         floor_dbfs=_db(float(np.percentile(rms, 10))),
         clipped=float(np.mean(np.abs(samples) >= 32766 / _FULL)),
         offset=offset,
-        rate=len(frames) * 0.02 / seconds,
+        rate=(frames[-1].end - frames[0].start) / MIC_RATE / seconds,
+        lost=1 - len(frames) * FRAME_SAMPLES / (frames[-1].end - frames[0].start),
+        repeated=sum(a.pcm == b.pcm and any(a.pcm) for a, b in pairwise(frames)) / len(frames),
     )
 
 
@@ -72,10 +80,14 @@ def judge(heard: Levels) -> list[Finding]:
         findings.append(
             advice(f"a constant offset of {heard.offset:+.1%}", "the sound card is faulty or badly powered")
         )
-    if heard.rate < 0.95:
-        findings.append(advice(f"only {heard.rate:.0%} of the audio came", "the machine or the USB bus is overloaded"))
-    if heard.rate > 1.05:
-        findings.append(advice(f"{heard.rate:.0%} of the audio came", "its sampling rate is not what it says it is"))
+    if heard.lost > LOST_SHARE:
+        findings.append(advice(f"{heard.lost:.0%} of the audio is lost", "the machine or the USB bus is overloaded"))
+    if heard.repeated > REPEATED_SHARE:
+        stutter = "its driver or the sound server stutters"
+        findings.append(advice(f"{heard.repeated:.0%} of the frames are the one before once more", stutter))
+    if not 0.95 < heard.rate < 1.05:
+        rate = "its sampling rate is not what it says, or the machine is overloaded"
+        findings.append(advice(f"in a second comes {heard.rate:.2f} s of audio", rate))
     if heard.floor_dbfs > LOUD_ROOM_DBFS:
         findings.append(advice(f"a loud room ({told})", "move it away from what hums, or lower its gain"))
     elif heard.peak_dbfs < FAINT_DBFS:
@@ -92,7 +104,7 @@ class SoundCheck:
         self._reference = ReferenceBuffer()
         self._player = Player(speaker, self._playback, self._loop, self._reference)
         self._player.set_volume(volume / 100)
-        self._frames: list[bytes] = []
+        self._frames: list[AudioFrame] = []
         self._played: list[bytes] = []
         self._lost: DeviceError | None = None
         self._open = False
@@ -116,7 +128,7 @@ class SoundCheck:
         self._player.play(ItemId("chirp"), chirp())
         self._player.finish(ItemId("chirp"))
         frames = await self._record(CHIRP_S)
-        delay = find_delay(frames, self._played)
+        delay = find_delay([frame.pcm for frame in frames], self._played)
         if delay is None:
             otherwise = "fine with headphones, or where the microphone cancels echo itself; else: is the speaker on?"
             return [advice("the chirp was played, and the microphone did not hear it", otherwise), *self._fault()]
@@ -132,7 +144,7 @@ class SoundCheck:
         told, self._told = self._told, self._microphone.fault
         return [advice(f"the microphone: {self._told}", "")] if self._told and self._told != told else []
 
-    async def _record(self, seconds: float) -> list[bytes]:
+    async def _record(self, seconds: float) -> list[AudioFrame]:
         """The frames of so many seconds of audio. Raises DeviceError if they do not come."""
         self._frames.clear()
         wanted = round(seconds * MIC_RATE * 2 / FRAME_BYTES)
@@ -151,7 +163,7 @@ class SoundCheck:
         self._loop.call_soon_threadsafe(self._hear, frame)
 
     def _hear(self, frame: AudioFrame) -> None:
-        self._frames.append(frame.pcm)
+        self._frames.append(frame)
         self._played.append(self._reference.take(frame.captured_at))
 
     def _on_end(self, error: DeviceError | None) -> None:
