@@ -22,7 +22,7 @@ from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
-from assistant.config import Config, Persona, Provider, providers_in_use
+from assistant.config import Config, Persona, Provider, WakeWord, providers_in_use
 from assistant.config.sections import AudioInput
 from assistant.config.values import WAV_PREFIX
 from assistant.core import personas as core_personas
@@ -357,18 +357,19 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
 
 def wake_gate(config: Config) -> WakeGate:
     """What decides which scores are a hit."""
-    words = [
-        WakeWordSettings(
-            name=wake_word_name(word.model),
-            threshold=word.threshold,
-            threshold_speaking=word.threshold_speaking,
-            patience=(word.patience, word.patience_window),
-            refractory_ms=word.refractory_ms,
-            verifier_threshold=None if word.verifier is None else word.verifier_threshold,
-        )
-        for word in config.wake.words
-    ]
-    return WakeGate(words, require_speech=config.wake.require_speech)
+    return WakeGate(map(wake_word_settings, config.wake.words), require_speech=config.wake.require_speech)
+
+
+def wake_word_settings(word: WakeWord) -> WakeWordSettings:
+    """How sure the detector must be of a wake word."""
+    return WakeWordSettings(
+        name=wake_word_name(word.model),
+        threshold=word.threshold,
+        threshold_speaking=word.threshold_speaking,
+        patience=(word.patience, word.patience_window),
+        refractory_ms=word.refractory_ms,
+        verifier_threshold=None if word.verifier is None else word.verifier_threshold,
+    )
 
 
 def wake_words(config: Config) -> WakeWordDetector:

@@ -156,11 +156,29 @@ def _add_wake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     record.add_argument("--wake-word", metavar="W", help=word_help)
     record.add_argument("--tries", type=int, default=10, metavar="N", help="how many (default: 10)")
     record.add_argument("--mic", metavar="DEVICE", help="microphone: a name, or wav:FILE")
+    record.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each try as a file, to train a verifier")
 
+    _add_verifier(actions)
     history = _command(actions, "history", "show what scored on the wake words", module="wake")
     history.add_argument("--threshold", type=float, metavar="T", help="also say what this threshold would have done")
     history.add_argument("--last", type=int, default=50, metavar="N", help="show so many entries (default: 50)")
     history.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_verifier(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verifier = actions.add_parser("verifier", help="train or import a model of how the people here say a wake word")
+    ways = verifier.add_subparsers(dest="what", metavar="ACTION", required=True)
+    train = _command(ways, "train", "train it on recordings", module="wake_verifier")
+    train.add_argument("--wake-word", metavar="W", help="one of the config, a bundled name, or the path of a model")
+    for name, what in (("positive", "the wake word"), ("negative", "other speech")):
+        train.add_argument(
+            f"--{name}", nargs="+", type=Path, required=True, metavar="PATH", help=f"files or folders of {what}"
+        )
+    train.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: WORD-verifier.npz)")
+    foreign = _command(ways, "import", "convert a file of openWakeWord's, without running it", module="wake_verifier")
+    foreign.add_argument("file", type=Path, metavar="FILE.pkl", help="what its train_custom_verifier wrote")
+    foreign.add_argument("out", type=Path, metavar="OUT.npz", help="the file to write")
+    foreign.add_argument("--wake-word", required=True, metavar="W", help="the wake word that it was trained for")
 
 
 def _command(

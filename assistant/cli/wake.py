@@ -35,15 +35,15 @@ def main(options: argparse.Namespace) -> int:
     config = load_config(options, log_level="warning")
     if options.action == "history":
         return _history(config, options)
-    config = _with_wake_word(config, options.wake_word)
+    config = with_wake_word(config, options.wake_word)
     if options.action == "record":
         from assistant.cli import wake_record
 
-        return wake_record.main(config, options.mic, options.tries)
+        return wake_record.main(config, options.mic, options.tries, options.keep)
     return _eval(config, options)
 
 
-def _with_wake_word(config: Config, word: str | None) -> Config:
+def with_wake_word(config: Config, word: str | None) -> Config:
     """The same config with this wake word only; its settings are those of the config, if it is there."""
     if word is None:
         return config
