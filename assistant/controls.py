@@ -155,6 +155,8 @@ class Controls:
             self._channels[Channel(channel)] = percent
         self._volume.set_volume(percent / 100, None if channel is None else Channel(channel))
         self._engine.journal.note("volume", self._now(), percent=percent, channel=channel)
+        of_answers = self._percent * self._channels[Channel.ANSWERS] / 100
+        self._engine.dispatch(ev.VolumeChanged(self._now(), of_answers))
 
     @property
     def tools(self) -> list[str]:

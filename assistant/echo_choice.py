@@ -54,14 +54,19 @@ def barge_in(config: Config) -> BargeIn:
     return BargeIn.SPEECH if report is not None and report.passed else BargeIn.WAKE_WORD
 
 
+def speech_volume(config: Config) -> float:
+    """The volume up to which that holds, in percent. Who set the mode by hand has answered for every volume."""
+    report = tested(config) if config.barge_in.mode == "auto" else None
+    return 100.0 if report is None else report.volume
+
+
 def tested(config: Config) -> EchoReport | None:
-    """What the echo test has found, if it holds for these devices, this canceller and this volume."""
+    """What the echo test has found, if it holds for these devices and this canceller."""
     report = echo_report.load(config.state_folder)
     if report is None:
         return None
     audio = config.audio
-    covered = report.covers(audio.input.device, audio.output.device, canceller(config), audio.output.volume)
-    return report if covered else None
+    return report if report.covers(audio.input.device, audio.output.device, canceller(config)) else None
 
 
 def echo_path(

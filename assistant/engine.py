@@ -166,7 +166,7 @@ class Engine:
         if self.conversation.link is not self._link:
             self._link = self.conversation.link
             self.journal.note("link", self._loop.time(), state=self._link.value, persona=self.conversation.persona)
-        if self._state is State.IDLE:
+        if self._state is State.IDLE and not self._events:  # one that waits may begin a turn
             self.idle.set()
         else:
             self.idle.clear()

@@ -80,6 +80,8 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
         barge_in=echo_choice.barge_in(config),
         duck_db=config.barge_in.duck_db,
         follow_up=FollowUp(config.follow_up.mode),
+        volume=config.audio.output.volume,
+        speech_volume=echo_choice.speech_volume(config),
         follow_up_window=config.follow_up.window_s,
         no_speech_timeout=endpointing.no_speech_timeout_s,
         max_utterance=endpointing.max_utterance_s,

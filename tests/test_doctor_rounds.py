@@ -103,12 +103,16 @@ def test_a_dead_channel_is_told_once(tmp_path: Path) -> None:
 
 def test_what_the_echo_test_allows() -> None:
     report = EchoReport("mic", None, 70, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
-    assert "may interrupt" in judge_echo(report, True, "auto", "webrtc").text
-    assert "another canceller" in judge_echo(report, False, "auto", "device").text
-    assert judge_echo(report, False, "auto", "webrtc").level is Level.ADVICE
-    assert judge_echo(None, False, "auto", "device").level is Level.ADVICE
-    assert judge_echo(None, False, "auto", "off").level is Level.OK
-    assert judge_echo(None, False, "wake_word", "webrtc").level is Level.OK
+    auto = parse("audio: {output: {volume: 70}}", Path("config.yaml"))
+    louder = parse("audio: {output: {volume: 71}}", Path("config.yaml"))
+    by_hand = parse("barge_in: {mode: wake_word}", Path("config.yaml"))
+    assert "may interrupt an answer, up to volume 70" in judge_echo(report, True, auto, "webrtc").text
+    assert "at volume 70: at 71, only the wake word" in judge_echo(report, True, louder, "webrtc").text
+    assert "another canceller" in judge_echo(report, False, auto, "device").text
+    assert judge_echo(report, False, auto, "webrtc").level is Level.ADVICE
+    assert judge_echo(None, False, auto, "device").level is Level.ADVICE
+    assert judge_echo(None, False, auto, "off").level is Level.OK
+    assert judge_echo(None, False, by_hand, "webrtc").level is Level.OK
 
 
 # --- machine ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assistant import echo_choice
+from assistant import echo_choice, wiring
 from assistant.audio.device_echo import DeviceEchoPath
 from assistant.audio.echo import EchoPath
 from assistant.audio.echo_report import FILE_NAME, EchoReport, Shortfall, load, save
@@ -21,6 +21,7 @@ from assistant.config import Config, parse
 from assistant.config import load as load_config
 from assistant.core.policy import BargeIn
 from assistant.errors import ConfigError, ModelLoadError
+from assistant.tools.registry import ToolRegistry
 
 REPORT = EchoReport(None, "Speaker", 60, 80.0, -30.0, 35.0, 0, 0, 30.0, True)
 
@@ -50,7 +51,7 @@ def test_a_report_that_cannot_be_read_is_none(tmp_path: Path, content: str, capl
     [
         ({}, BargeIn.SPEECH),
         ({"passed": False}, BargeIn.WAKE_WORD),
-        ({"volume": 40}, BargeIn.WAKE_WORD),  # it is louder now than it was in the test
+        ({"volume": 40}, BargeIn.SPEECH),  # as long as it is not louder: the conversation sees to that
         ({"speaker": "Another"}, BargeIn.WAKE_WORD),
         ({"microphone": "Another"}, BargeIn.WAKE_WORD),
         ({"canceller": "device"}, BargeIn.WAKE_WORD),
@@ -83,6 +84,21 @@ def test_every_mode_with_every_canceller(tmp_path: Path, mode: str, canceller: s
         assert echo_choice.barge_in(settings) is BargeIn(found if mode == "auto" else mode)
     warned = [warning.key for warning in settings.warnings]
     assert warned == (["barge_in.mode"] if (mode, canceller) == ("speech", "off") else [])
+
+
+def test_the_volume_of_the_test_is_the_limit_of_what_auto_allows(tmp_path: Path) -> None:
+    def limit(mode: str) -> tuple[float, float]:
+        settings = config(tmp_path, f"barge_in: {{mode: {mode}}}")
+        registry = ToolRegistry(tmp_path)
+        conversation = wiring.conversation_settings(settings, registry)
+        return conversation.volume, conversation.speech_volume
+
+    assert limit("auto") == (60, 100)
+    save(tmp_path / "state", replace(REPORT, volume=45))
+    assert limit("auto") == (60, 45)
+    assert limit("speech") == (60, 100), "by hand, for every volume"
+    save(tmp_path / "state", replace(REPORT, volume=45, speaker="Another"))
+    assert limit("auto") == (60, 100)
 
 
 def test_files_have_no_echo(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class Conversation:
     def __init__(self, settings: ConversationSettings | None = None) -> None:
         self._settings = settings or ConversationSettings()
         self._state = State.IDLE
+        self._barge_in = self._settings.barge_in_at(self._settings.volume)
         self._history = History(self._settings.context)
         self._life = SessionLife(self._settings, self._history)
         self._persona = MAIN  # who answers now
@@ -113,7 +114,7 @@ class Conversation:
             case ev.SpeechStopped():
                 self._speech_stopped(event)
             case ev.BargeInSuspected():
-                if self._state is State.SPEAKING and self._settings.barge_in is not BargeIn.OFF:
+                if self._state is State.SPEAKING and self._barge_in is not BargeIn.OFF:
                     self._out += self._playback.duck(self._settings.duck_db)
             case ev.BargeInCleared():
                 self._out += self._playback.duck(0.0)
@@ -164,6 +165,8 @@ class Conversation:
                 self._begin_listening(event.at, event.sample, MAIN)
             case ev.MuteChanged():
                 self._mute_changed(event)
+            case ev.VolumeChanged():
+                self._volume_changed(event)
             case ev.StopRequested():
                 self._stop_requested(event)
             case ev.AlertRaised():
@@ -184,7 +187,7 @@ class Conversation:
 
     def _woken(self, event: ev.Woken) -> None:
         self._out += self._notices.dismiss_alerts()
-        if self._state is State.SPEAKING and self._settings.barge_in is BargeIn.OFF:
+        if self._state is State.SPEAKING and self._barge_in is BargeIn.OFF:
             return
         self._begin_listening(event.at, event.sample, self._settings.personas.get(event.word, MAIN))
 
@@ -202,7 +205,7 @@ class Conversation:
             self._timers[_Timer.EARCON] = at + self._settings.wake_earcon_delay
 
     def _speech_started(self, event: ev.SpeechStarted) -> None:
-        if self._state is State.SPEAKING and self._settings.barge_in is BargeIn.SPEECH:
+        if self._state is State.SPEAKING and self._barge_in is BargeIn.SPEECH:
             self._hold(event)
         elif self._state is State.FOLLOW_UP:
             self._begin_turn(event.at)
@@ -234,7 +237,7 @@ class Conversation:
         self._interruption = None
         self._timers.pop(_Timer.HOLD, None)
         self._out += self._playback.resume()
-        self._out.append(do.Listen(Expect.BARGE_IN))
+        self._listen_for_barge_in()
         self._progress(at)
         self._advance(at)
 
@@ -544,6 +547,12 @@ class Conversation:
         elif event.muted and self._interruption is not None:
             self._go_on(event.at)
 
+    def _volume_changed(self, event: ev.VolumeChanged) -> None:
+        """Louder than in the echo test nobody knows what the assistant's own voice passes for."""
+        before, self._barge_in = self._barge_in, self._settings.barge_in_at(event.percent)
+        if self._barge_in is not before and self._state is State.SPEAKING and self._interruption is None:
+            self._listen_for_barge_in()
+
     def _stop_requested(self, event: ev.StopRequested) -> None:
         self._out += self._notices.dismiss_alerts()
         self._out += self._playback.hush()
@@ -563,10 +572,11 @@ class Conversation:
 
     def _speak(self, at: float) -> None:
         self._enter(State.SPEAKING, at, PLAYBACK_MARGIN)
-        if self._settings.barge_in is BargeIn.SPEECH:
-            self._out.append(do.Listen(Expect.BARGE_IN))
-        else:
-            self._out.append(do.Listen(Expect.NOTHING))
+        self._listen_for_barge_in()
+
+    def _listen_for_barge_in(self) -> None:
+        speech = self._barge_in is BargeIn.SPEECH
+        self._out.append(do.Listen(Expect.BARGE_IN if speech else Expect.NOTHING))
 
     def _rest(self, at: float) -> None:
         """Go back to IDLE; the session stays open a while for the next request."""

@@ -296,6 +296,14 @@ class MuteChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeChanged:
+    """Answers are played this loud from now on, in percent: the volume of everything times their own."""
+
+    at: float
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """End whatever is going on, silently: a button, a command, a shutdown."""
 
@@ -354,6 +362,7 @@ Event: TypeAlias = (
     | ListenRequested
     | MuteChanged
     | StopRequested
+    | VolumeChanged
     | AlertRaised
     | AlertEnded
     | Tick

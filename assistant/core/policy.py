@@ -50,6 +50,10 @@ class ConversationSettings:
     personas: Mapping[str, Persona] = field(default_factory=dict)
     """Who answers to which wake word; the assistant itself to all others."""
     barge_in: BargeIn = BargeIn.WAKE_WORD
+    volume: float = 100.0
+    """How loud answers are at the start, in percent."""
+    speech_volume: float = 100.0
+    """The volume up to which speech may interrupt an answer: that of the echo test. Beyond, only the wake word may."""
     follow_up: FollowUp = FollowUp.AFTER_QUESTION
     follow_up_window: float = 5.0
     echo_tail_ms: int = 200
@@ -81,6 +85,11 @@ class ConversationSettings:
     """How much softer an answer becomes while somebody seems to speak into it; 0 for not at all."""
     wake_earcon_delay: float | None = 0.35
     """A command in the same breath as the wake word should not be beeped over; None means no earcon at all."""
+
+    def barge_in_at(self, volume: float) -> BargeIn:
+        """What may interrupt an answer that is played this loud."""
+        too_loud = self.barge_in is BargeIn.SPEECH and volume > self.speech_volume
+        return BargeIn.WAKE_WORD if too_loud else self.barge_in
 
 
 HOLD = 0.6

@@ -89,7 +89,7 @@ async def _played(sound: SoundCheck, device: str | None) -> Sequence[Finding]:
 async def _barge_in(config: Config) -> Sequence[Finding]:
     def look() -> Finding:
         report, tested = echo_report.load(config.state_folder), echo_choice.tested(config)
-        return judge_echo(report, tested is not None, config.barge_in.mode, echo_choice.canceller(config))
+        return judge_echo(report, tested is not None, config, echo_choice.canceller(config))
 
     return [await asyncio.to_thread(look)]
 

@@ -15,6 +15,7 @@ from assistant.audio.echo_test import chirp, find_delay
 from assistant.audio.player import Player, PlayerEvent, SpeakerLost
 from assistant.audio.ports import Microphone, Speaker
 from assistant.audio.reference import ReferenceBuffer
+from assistant.config import Config
 from assistant.doctor.findings import Finding, advice, ok, problem
 from assistant.errors import DeviceError
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, MIC_RATE, AudioFrame, ItemId
@@ -177,20 +178,23 @@ class SoundCheck:
             self._lose(event.error)
 
 
-def judge_echo(report: EchoReport | None, covered: bool, mode: str, canceller: str) -> Finding:
+def judge_echo(report: EchoReport | None, covered: bool, config: Config, canceller: str) -> Finding:
     """Whether the longer echo test was passed here. covered: whether it holds for the devices and settings of now."""
-    if mode != "auto":
-        return ok(f"barge_in.mode is {mode}")
+    if config.barge_in.mode != "auto":
+        return ok(f"barge_in.mode is {config.barge_in.mode}")
     if canceller == "off":
         return ok("only the wake word interrupts an answer, as echo is not cancelled")
     if report is None:
         return advice("only the wake word interrupts an answer", "run `assistant doctor --echo` to allow speech to")
     if not covered:
-        what = "with other devices, another canceller or a lower volume"
+        what = "with other devices, or another canceller"
         return advice(f"the echo test was made {what}: only the wake word interrupts", "run `assistant doctor --echo`")
     if not report.passed:
         return advice("the echo test was not passed: only the wake word interrupts an answer", "see docs/echo.md")
-    return ok("speech may interrupt an answer (the echo test was passed)")
+    if (volume := config.audio.output.volume) > report.volume:
+        louder = f"the echo test was passed at volume {report.volume}: at {volume}, only the wake word interrupts"
+        return advice(louder, "lower audio.output.volume, or run `assistant doctor --echo`")
+    return ok(f"speech may interrupt an answer, up to volume {report.volume} (the echo test was passed)")
 
 
 def _db(value: float) -> float:

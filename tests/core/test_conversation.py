@@ -497,6 +497,34 @@ def test_generation_that_is_over_is_truncated_but_not_cancelled() -> None:
     assert script.all(do.TruncateItem)
 
 
+def test_louder_than_it_was_tested_only_the_wake_word_interrupts() -> None:
+    script = Script(barge_in=BargeIn.SPEECH, volume=60, speech_volume=60)
+    script.ask()
+    script.respond()
+    script.audio()
+    assert script.last(do.Listen).expect is Expect.BARGE_IN
+    assert script.send(ev.VolumeChanged(script.at, 30.0)) == []
+    assert script.send(ev.VolumeChanged(script.at, 60.5)) == [do.Listen(Expect.NOTHING)]
+    assert script.speak() == []
+    assert script.send(ev.BargeInSuspected(script.at)) == [do.Duck(15.0)], "the wake word is helped through"
+    assert script.send(ev.VolumeChanged(script.at, 60.0)) == [do.Listen(Expect.BARGE_IN)]
+    script.interrupt()
+    assert script.state is State.LISTENING
+    assert script.send(ev.VolumeChanged(script.at, 100.0)) == []
+
+
+def test_a_volume_that_is_changed_while_the_answer_is_held_counts_when_it_goes_on() -> None:
+    script = Script(barge_in=BargeIn.SPEECH, volume=60, speech_volume=60)
+    script.ask()
+    script.respond()
+    script.audio()
+    script.speak()
+    assert script.send(ev.VolumeChanged(script.at, 80.0)) == []
+    assert do.Listen(Expect.NOTHING) in script.fall_silent()
+    script.speak()
+    assert script.state is State.SPEAKING
+
+
 @pytest.mark.parametrize("mode", list(BargeIn))
 def test_what_may_interrupt(mode: BargeIn) -> None:
     script = Script(barge_in=mode)

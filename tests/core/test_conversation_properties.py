@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from assistant.core import commands as do
 from assistant.core import events as ev
 from assistant.core.conversation import Conversation
+from assistant.core.endpointing import Expect
 from assistant.core.events import Event, Failure, ResponseStatus, StopReason
 from assistant.core.personas import Persona
 from assistant.core.policy import END_CONVERSATION, BargeIn, ConversationSettings, FollowUp, Link, State
@@ -31,6 +32,7 @@ class House(RuleBasedStateMachine):
 
     @initialize(
         barge_in=st.sampled_from(BargeIn),
+        loudest=st.sampled_from([0, 50, 100]),
         follow_up=st.sampled_from(FollowUp),
         server=st.booleans(),
         rounds=st.integers(1, 3),
@@ -38,11 +40,20 @@ class House(RuleBasedStateMachine):
         turns=st.integers(0, 3),
     )
     def begin(
-        self, barge_in: BargeIn, follow_up: FollowUp, server: bool, rounds: int, fallback: bool, turns: int
+        self,
+        barge_in: BargeIn,
+        loudest: int,
+        follow_up: FollowUp,
+        server: bool,
+        rounds: int,
+        fallback: bool,
+        turns: int,
     ) -> None:
         self.conversation = Conversation(
             ConversationSettings(
                 barge_in=barge_in,
+                volume=50,
+                speech_volume=loudest,
                 follow_up=follow_up,
                 server_turn_detection=server,
                 max_tool_rounds=rounds,
@@ -51,6 +62,8 @@ class House(RuleBasedStateMachine):
                 max_session_turns=turns,
             )
         )
+        self.barge_in, self.loudest, self.volume = barge_in, loudest, 50.0
+        self.expected = Expect.NOTHING
         self.server = server
         self.at = 0.0
         self.session = 0
@@ -100,6 +113,8 @@ class House(RuleBasedStateMachine):
             case do.CancelResponse(response):
                 assert response == self.active
                 self.cancelled = True
+            case do.Listen(expect):
+                self.expected = expect
             case do.Play():
                 assert self.open_turn and self.owner == self.open_turn and not self.cancelled, (
                     "audio of a dead response"
@@ -162,9 +177,16 @@ class House(RuleBasedStateMachine):
         self.send(ev.MuteChanged(self.at, muted))
         assert not muted or self.conversation.state not in (State.LISTENING, State.FOLLOW_UP)
 
+    @rule(volume=st.sampled_from([0.0, 49.5, 50.0, 50.5, 100.0]))
+    def volume_changes(self, volume: float) -> None:
+        self.volume = volume
+        self.send(ev.VolumeChanged(self.at, volume))
+
     @rule()
     def speech_starts(self) -> None:
+        held = self.held
         self.send(ev.SpeechStarted(self.at, 900))
+        assert held or not self.held or self.speech_interrupts
 
     @rule(reason=st.sampled_from(StopReason))
     def speech_stops(self, reason: StopReason) -> None:
@@ -324,6 +346,16 @@ class House(RuleBasedStateMachine):
     @invariant()
     def only_an_answer_is_held(self) -> None:
         assert not self.held or self.conversation.state is State.SPEAKING
+
+    @property
+    def speech_interrupts(self) -> bool:
+        """Where it is wanted, and not louder than it was tested."""
+        return self.barge_in is BargeIn.SPEECH and self.volume <= self.loudest
+
+    @invariant()
+    def speech_is_listened_for_exactly_while_it_may_interrupt(self) -> None:
+        if self.conversation.state is State.SPEAKING and not self.held:
+            assert self.expected is (Expect.BARGE_IN if self.speech_interrupts else Expect.NOTHING)
 
     @invariant()
     def a_turn_is_open_exactly_while_the_state_says_so(self) -> None:
