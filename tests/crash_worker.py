@@ -14,6 +14,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from assistant.audio import echo_report
+from assistant.audio.echo_report import EchoReport
+from assistant.config.loading import parse
+from assistant.console.settings import rewrite
 from assistant.core.pricing import Nanos, Tokens
 from assistant.ears import MuteFile
 from assistant.ledger.store import Entry, open_ledger
@@ -51,6 +55,13 @@ class Jobs(Plugin):
 '''
 
 
+CONFIG = """\
+# What the household has set; the comments are theirs, too.
+session: {instructions: Be brief.}
+audio: {output: {volume: 0}}  # the neighbours
+"""
+
+
 def live(folder: Path, number: int, pipe: Connection) -> None:
     """Do things that are kept, until killed. ``number``: of the first thing."""
     asyncio.run(_live(folder, number, pipe))
@@ -72,17 +83,21 @@ async def _live(folder: Path, number: int, pipe: Connection) -> None:
     heard = 0
     while True:
         number += 1
-        kind = chance.choice(("list", "note", "timer", "ledger", "turn", "mute", "job"))
-        if kind == "mute":
-            pipe.send(("mutes", number))
-        pipe.send(await _do(kind, number)(runner, ledger, turns, mute))
+        kind = chance.choice(("list", "note", "timer", "ledger", "turn", "mute", "job", "config", "echo"))
+        if kind in ("mute", "config"):
+            pipe.send((f"{kind} begins", number))
+        pipe.send(await _do(kind, number, folder)(runner, ledger, turns, mute))
         await asyncio.sleep(0)
         for job in told[heard:]:
             pipe.send(("did", job))
         heard = len(told)
 
 
-def _do(kind: str, number: int) -> Any:
+def volume_of(number: int) -> int:
+    return number % 101
+
+
+def _do(kind: str, number: int, folder: Path) -> Any:
     async def act(runner: ToolRunner, ledger: Any, turns: TurnLog, mute: MuteFile) -> tuple[str, int]:
         match kind:
             case "list":
@@ -100,6 +115,12 @@ def _do(kind: str, number: int) -> Any:
                 turns.append({"v": 1, "turn": number})
             case "mute":
                 mute.write(number % 2 == 0)
+            case "config":
+                rewrite(folder / "config.yaml", {"audio.output.volume": volume_of(number)})
+            case "echo":
+                echo_report.save(
+                    folder, EchoReport("mic", None, volume_of(number), 80.0, -30.0, 35.0, 0, 0, 30.0, True)
+                )
         return kind, number
 
     return act
@@ -123,6 +144,9 @@ async def _find(runner: ToolRunner, ledger: Any, turns: TurnLog, mute: MuteFile,
             "ledger": [row[0] for row in ledger._connection.execute("SELECT turn FROM usage")],
             "turn": [record["turn"] for record in turns.read()],
             "mute": mute.read(),
+            "config": parse((config := (folder / "config.yaml")).read_text("utf-8"), config).audio.output.volume,
+            "comments": config.read_text("utf-8").count("#"),
+            "echo": echo_report.load(folder) is not None,
             "audit": len(read_calls(folder / "tools.sqlite3", 100_000)),
         }
     finally:

@@ -28,15 +28,17 @@ class Lives:
         self.folder = folder
         (folder / "own").mkdir()
         (folder / "own" / "jobs.py").write_text(crash_worker.JOBS)
+        (folder / "config.yaml").write_text(crash_worker.CONFIG)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.crash_worker"])
         self._chance = random.Random(4)
         self.number = 0
         self.done: dict[str, list[int]] = {
-            kind: [] for kind in ("list", "note", "timer", "ledger", "turn", "job", "did")
+            kind: [] for kind in ("list", "note", "timer", "ledger", "turn", "job", "did", "echo", "config")
         }
         self.muted: bool | None = False
-        """None: it was just being turned when the end came."""
+        self.volume: int | None = 0
+        """None: it was just being written when the end came."""
 
     def live(self, kill_after_s: float | None = None) -> dict[str, Any]:
         """Live and be killed; gives what was found at the start of this life."""
@@ -66,9 +68,13 @@ class Lives:
                 kind, number = pipe.recv()
             except (EOFError, OSError):
                 return
-            if kind in ("mute", "mutes"):
+            if kind in ("mute", "mute begins"):
                 self.muted = number % 2 == 0 if kind == "mute" else None
+            elif kind == "config begins":
+                self.volume = None
             else:
+                if kind == "config":
+                    self.volume = crash_worker.volume_of(number)
                 self.done[kind].append(number)
 
 
@@ -78,10 +84,11 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     lives.live(0.3)
     for _ in range(KILLS):
         promised = {kind: list(numbers) for kind, numbers in lives.done.items()}
-        muted = lives.muted
+        muted, volume = lives.muted, lives.volume
         found = lives.live()
         check(found, promised)
         assert muted is None or found["mute"] == muted
+        assert volume is None or found["config"] == volume
     for file in tmp_path.rglob("*.sqlite3"):
         database = sqlite3.connect(file)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), file
@@ -103,6 +110,8 @@ def check(found: dict[str, Any], promised: dict[str, list[int]]) -> None:
     assert turns == sorted(set(turns))
     if promised["turn"]:
         assert set(promised["turn"][-20:]) <= set(turns), "the file is a ring, but the newest turns are in it"
+    assert found["comments"] == crash_worker.CONFIG.count("#")
+    assert found["echo"] or not promised["echo"]
     assert found["audit"] > 0 or not promised["list"]
 
 

@@ -104,7 +104,7 @@ class SettingsPart:
             raise ControlError("there is no config file to write to: start the assistant with --config FILE")
         async with self._writing:
             try:
-                new = await asyncio.to_thread(_rewrite, file, changes)
+                new = await asyncio.to_thread(rewrite, file, changes)
             except ConfigError as error:
                 problems = [{"key": each.key, "line": each.line, "message": each.message} for each in error.problems]
                 return web.json_response({"ok": False, "error": str(error), "problems": problems}, status=422)
@@ -167,7 +167,7 @@ def _with(section: Any, path: list[str], value: Any) -> Any:
     return section.model_copy(update={name: _with(getattr(section, name), rest, value) if rest else value})
 
 
-def _rewrite(file: Path, changes: Mapping[str, Value]) -> Config:
+def rewrite(file: Path, changes: Mapping[str, Value]) -> Config:
     """Write the changes into the file. Blocks. Raises ConfigError if they cannot be used; OSError."""
     before = file.read_text("utf-8-sig")
     parse(before, file)  # somebody may have broken it meanwhile
