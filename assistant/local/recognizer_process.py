@@ -1,9 +1,10 @@
 """The built-in recogniser: a child process that may die.
 
 Ownership: ``RecognizerProcess.run`` owns the child, its pipes and the task that reads them; it starts the child again
-when it dies, until it is cancelled. A ``_Stream`` (one session) holds what is needed to make a new child know what the
-old one knew: the grammar, and the audio of the utterances that are not finished. An utterance is given to a new child
-once; when that one dies too, or does not answer in time, the utterance fails with RecognizerError.
+when it dies, and another one when it has grown large, until it is cancelled. A ``_Stream`` (one session) holds what is
+needed to make a new child know what the old one knew: the grammar, and the audio of the utterances that are not
+finished. An utterance is given to a new child once; when that one dies too, or does not answer in time, the utterance
+fails with RecognizerError.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from assistant.local.grammar import Grammar
 from assistant.local.means import Means
 from assistant.local.recognizer import MAX_UTTERANCE_S, Recognizer, RecognizerError, Transcript, Utterance
 from assistant.local.recognizer_wire import HEADER, RATE, Frame, Kind, decode_header, grammar_payload, pack
+from assistant.memory import resident_mb
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,11 @@ WORKER_COMMAND: Final = (sys.executable, "-m", "assistant.local.recognizer_worke
 
 _ANSWER_S: Final = 15.0  # a child that is silent for longer is stuck and gets killed
 _START_S: Final = 20.0
+_LARGE_MB: Final = 300.0
+_LARGE_AFTER_S: Final = 3600.0
+"""A child that is larger than this gets a successor when nobody waits for it. It is looked at each hour, after a
+result. Usual are 100 MB; a house of many words and several sessions may need more, and pays one start an hour."""
+
 _RESTART_PAUSE_S: Final = 0.2
 _RESTART_PAUSE_MAX_S: Final = 10.0
 
@@ -58,6 +65,7 @@ class RecognizerProcess:
         self._command = (*command, "--suppress-noise") if noise_suppression else tuple(command)
         self.means = Means(mean_folder)
         self._child: asyncio.subprocess.Process | None = None
+        self._successor: asyncio.subprocess.Process | None = None  # has loaded its models, and waits for its turn
         self._generation = 0
         self._up = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -78,29 +86,60 @@ class RecognizerProcess:
         try:
             while True:
                 started = loop.time()
-                await self._run_child()
+                child = self._successor or await self._start()
+                self._successor = None
+                if child is not None and await self._serve(child):
+                    continue
                 if loop.time() - started > 30:
                     pause = _RESTART_PAUSE_S
                 _log.warning("the recogniser ended unexpectedly; it is started again in %.1f s", pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _RESTART_PAUSE_MAX_S)
         finally:
+            if self._successor is not None:
+                await _end(self._successor)
             self.means.save()
 
-    async def _run_child(self) -> None:
-        """Start a child, read its answers until it is gone."""
+    async def _start(self) -> asyncio.subprocess.Process | None:
+        """A child that has loaded its models; None if it does not get so far."""
         child = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
+        assert child.stdout is not None
+        frame = None
+        try:
+            async with asyncio.timeout(_START_S):
+                frame = await _read_frame(child.stdout)
+        except TimeoutError:
+            _log.error("the recogniser has not started within %.0f s", _START_S)
+        finally:
+            if frame is None:
+                _kill(child)
+                await _end(child)
+        return child if frame is not None else None
+
+    async def _serve(self, child: asyncio.subprocess.Process) -> bool:
+        """Read its answers until it is gone, or so large that it gets a successor; says whether it has one."""
+        look_from = asyncio.get_running_loop().time() + _LARGE_AFTER_S
         self._child = child
         self._generation += 1
         self._up.set()
         try:
             assert child.stdout is not None
-            while (frame := await _read_frame(child.stdout)) is not None:
+            while self._successor is None or self._answers:
+                if (frame := await _read_frame(child.stdout)) is None:
+                    break
                 self._answer(frame)
+                now = asyncio.get_running_loop().time()
+                if self._successor is not None or frame.kind is not Kind.RESULT or self._answers or now < look_from:
+                    continue
+                look_from = now + _LARGE_AFTER_S
+                if (used := resident_mb(child.pid)) > _LARGE_MB:
+                    _log.warning("the recogniser has grown to %.0f MB: a new one takes its place", used)
+                    self._successor = await self._start()
+            return self._successor is not None
         finally:
             self._up.clear()
             self._child = None
@@ -279,10 +318,9 @@ class _Utterance:
         self._number = number
         self._audio = bytearray()
         self._open = True
-        self._epoch = stream.ready
+        self._epoch: int | None = None
         self._asked: asyncio.Future[Frame] | None = None  # what was heard so far
-        if self._epoch is not None:
-            stream.send_utterance(Kind.BEGIN, number)
+        self._catch_up()
 
     @property
     def _is_heard(self) -> bool:
@@ -296,6 +334,15 @@ class _Utterance:
         self._audio += pcm
         if self._is_heard:
             self._stream.send_utterance(Kind.AUDIO, self._number, pcm)
+        else:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Let the child hear it from its beginning, once it knows our sentences: the session may just have opened."""
+        self._epoch = self._stream.ready
+        if self._epoch is not None:
+            self._stream.send_utterance(Kind.BEGIN, self._number)
+            self._stream.send_utterance(Kind.AUDIO, self._number, bytes(self._audio))
 
     def abandon(self) -> None:
         if self._open:

@@ -3,11 +3,11 @@
 ::
 
     server -> child   OPEN {cmn}  GRAMMAR {...}  BEGIN  AUDIO pcm  ASK  FINISH  ABANDON  CLOSE
-    child -> server   LOADED {missing}   SO_FAR {text}   RESULT {text, rejected, guess, cmn}   FAILED {message}
+    child -> server   READY   LOADED {missing}   SO_FAR {text}   RESULT {text, rejected, guess, cmn}   FAILED {message}
 
-A *stream* is one session with a decoder of its own; an *utterance* numbers what is said on it. The child handles
-frames strictly in order, so nothing needs an acknowledgement but GRAMMAR (LOADED), ASK (SO_FAR) and FINISH (RESULT);
-FAILED may answer each of them.
+A *stream* is one session with a decoder of its own; an *utterance* numbers what is said on it. The child says READY
+when its models are loaded, and handles frames strictly in order, so nothing needs an acknowledgement but GRAMMAR
+(LOADED), ASK (SO_FAR) and FINISH (RESULT); FAILED may answer each of them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Kind(IntEnum):
     ABANDON = 6
     CLOSE = 7
     ASK = 8
+    READY = 64
     LOADED = 65
     RESULT = 66
     FAILED = 67

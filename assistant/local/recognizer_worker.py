@@ -352,6 +352,7 @@ def main() -> None:
     parser.add_argument("--suppress-noise", action="store_true")
     worker = Worker(suppress_noise=parser.parse_args().suppress_noise)
     worker.prepare()
+    _write(frames_out, Frame(Kind.READY, 0))
     while (frame := _read(sys.stdin.buffer)) is not None:
         try:
             answer = worker.handle(frame)
@@ -359,8 +360,12 @@ def main() -> None:
             message = f"{type(error).__name__} while handling {frame.kind.name}: {error}"
             answer = Frame(Kind.FAILED, frame.stream, frame.utterance, pack({"message": message}))
         if answer is not None:
-            frames_out.write(answer.encode())
-            frames_out.flush()
+            _write(frames_out, answer)
+
+
+def _write(stream: BinaryIO, frame: Frame) -> None:
+    stream.write(frame.encode())
+    stream.flush()
 
 
 def _read(stream: BinaryIO) -> Frame | None:

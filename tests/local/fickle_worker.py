@@ -13,6 +13,7 @@ from assistant.local.recognizer_wire import HEADER, Frame, Kind, decode_header, 
 
 
 def main(how: str) -> None:
+    answer(Frame(Kind.READY, 0).encode())
     while raw := sys.stdin.buffer.read(HEADER.size):
         length, frame = decode_header(raw)
         sys.stdin.buffer.read(length)

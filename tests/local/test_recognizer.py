@@ -140,6 +140,23 @@ def test_what_was_heard_is_known_before_the_end() -> None:
     asyncio.run(main())
 
 
+def test_an_utterance_is_heard_from_its_beginning_once_the_sentences_are_loaded() -> None:
+    async def main() -> None:
+        async with engine() as process:
+            await hear(await opened(process), KNOWN[0])  # the microphone is known
+            recognizer = process.open()
+            utterance = recognizer.begin()
+            pcm = spoken(KNOWN[2])
+            utterance.feed(pcm[: len(pcm) // 2])
+            assert await utterance.so_far() == ""
+            await recognizer.set_grammar(GRAMMAR)
+            utterance.feed(pcm[len(pcm) // 2 :])
+            assert await utterance.so_far() == KNOWN[2]
+            assert (await utterance.finish()).text == KNOWN[2]
+
+    asyncio.run(main())
+
+
 def test_a_child_that_dies_has_heard_nothing_so_far() -> None:
     async def main() -> None:
         async with engine() as process:
@@ -258,6 +275,30 @@ def test_a_child_that_is_killed_in_the_middle_of_an_utterance_costs_nothing_but_
             assert (await hear(recognizer, KNOWN[0])).text == KNOWN[0]
 
     asyncio.run(main())
+
+
+def test_a_child_that_has_grown_gets_a_successor_and_nothing_that_is_said_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_LARGE_MB", 10.0)
+    monkeypatch.setattr(module, "_LARGE_AFTER_S", 0.0)
+
+    async def main() -> None:
+        async with engine() as process:
+            recognizer, other = await opened(process), await opened(process)
+            first, pcm = process.pid, spoken(KNOWN[2])
+            begun = other.begin()
+            begun.feed(pcm[: len(pcm) // 2])
+            await hear(recognizer, KNOWN[0])
+            monkeypatch.setattr(module, "_LARGE_AFTER_S", 3600.0)
+            assert (await hear(recognizer, KNOWN[1])).text == KNOWN[1]
+            begun.feed(pcm[len(pcm) // 2 :])
+            assert (await begun.finish()).text == KNOWN[2]
+            assert process.generation == 2 and process.pid not in (None, first)
+
+    asyncio.run(main())
+    assert [line for line in caplog.messages if "MB: a new one takes its place" in line]
+    assert "unexpectedly" not in caplog.text
 
 
 @pytest.mark.parametrize("how", ["dies", "hangs", "babbles", "refuses"])
