@@ -48,13 +48,14 @@ deb: ## Build the Debian package of the service, for this architecture and Pytho
 test-systemd: setup ## Install, break, upgrade and remove the package under a real systemd (root)
 	@$(BIN)/python -m tests.real_systemd
 
-lock: setup ## Lock the service's packages with hashes; ARGS=--upgrade takes new versions
+lock: setup ## Lock the service's packages and extras with hashes; ARGS=--upgrade takes new versions
 	@$(BIN)/python -m pip install --quiet uv
-	@UV='$(BIN)/uv' systemd/lock $(ARGS)
+	@UV='$(BIN)/uv' PYTHON='$(BIN)/python' systemd/lock $(ARGS)
 
+LOCKS := $(wildcard systemd/*.lock systemd/extras/*.lock)
 audit: setup ## Ask PyPI for known vulnerabilities of the locked packages
 	@$(BIN)/python -m pip install --quiet pip-audit
-	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r systemd/requirements.lock $(ARGS)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip $(LOCKS:%=-r %) $(ARGS)
 
 soak: setup ## Talk to the daemon for an hour in real time and draw its memory: make soak MINUTES=60
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check matplotlib

@@ -12,7 +12,7 @@ choose_paths() {
   user=$1
   if [ "$user" = yes ]; then
     [ "$(id -u)" -ne 0 ] || die "--user is for the person at the desktop: run it without sudo"
-    prefix=${XDG_DATA_HOME:-$HOME/.local/share}/hearth
+    prefix=$HOME/.local/share/hearth # as the unit has it
     config=${XDG_CONFIG_HOME:-$HOME/.config}/hearth
     state=${XDG_STATE_HOME:-$HOME/.local/state}/hearth
     units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
@@ -29,6 +29,7 @@ choose_paths() {
     systemctl=(systemctl)
     journal="journalctl -u hearth"
   fi
+  unit=$units/hearth.service
 }
 
 # Whether a service manager runs that may be asked to start something.
@@ -41,3 +42,20 @@ manager_runs() {
 }
 
 reload_manager() { if manager_runs; then "${systemctl[@]}" daemon-reload; fi; }
+
+# extras_folder PYTHON: where systemd/extra puts what this version of Python can use.
+extras_folder() { "$1" -c 'import sys; print("{}/extras/python{}.{}".format(sys.argv[1], *sys.version_info))' "$prefix"; }
+
+# select_version FOLDER: this version's program and unit are the ones that the next start takes. Each is there whole or not
+# at all, also after a power cut.
+select_version() {
+  ln -sfn "versions/$(basename "$1")" "$prefix/current.new"
+  mv -T "$prefix/current.new" "$prefix/current"
+  if ! cmp -s "$1/hearth.service" "$unit"; then
+    install -D -m 644 "$1/hearth.service" "$unit.new"
+    sync "$unit.new"
+    mv -T "$unit.new" "$unit"
+    reload_manager
+  fi
+  sync -f "$prefix" "$units"
+}

@@ -2,14 +2,16 @@
 
 Builds the package in three versions (this one, the next one, and one that never becomes ready), boots systemd in
 systemd-nspawn over an overlay of this machine's ``/`` without a network, and has
-``tests/real_systemd_inside.py`` install, use, break, upgrade and remove them there. Nothing of this machine is changed:
-what is written goes to a tmpfs of a mount namespace of its own.
+``tests/real_systemd_inside.py`` install, use, break, upgrade and remove them there, package and checkout. In the middle
+of an upgrade it cuts the power, and boots again. Nothing of this machine is changed: what is written goes to a tmpfs of
+a mount namespace of its own.
 
 Prints one line a check; ends with 1 if one failed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,11 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NEXT, BROKEN = "0.2.0", "0.3.0"
-BOOT_LIMIT_S = 540
+BOOT_LIMIT_S = 1200
 
-HANGS = """
-import os, pathlib, time
+NEVER_READY = """
+import os, pathlib, sys, time
 pathlib.Path(os.environ["STATE_DIRECTORY"], "scribble").write_text("what a new version does to state")
+if pathlib.Path("/etc/hearth/refuse").exists():
+    sys.exit(78)
 time.sleep(3600)
 """
 
@@ -44,12 +48,13 @@ Type=oneshot
 TimeoutStartSec={limit}
 Environment=PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
 ExecStart=/usr/bin/python3 /hearth-test/real_systemd_inside.py
-StandardOutput=file:/hearth-test/out.log
-StandardError=file:/hearth-test/out.log
+StandardOutput=append:/hearth-test/out.log
+StandardError=append:/hearth-test/out.log
 ExecStopPost=systemctl poweroff -ff
 """
 
-# Runs in a mount namespace of its own: $1 = scratch mount point, $2 = what goes to /hearth-test, $3 = for the results.
+# Runs in a mount namespace of its own: $1 = scratch mount point, $2 = what goes to /hearth-test, $3 = for the results,
+# $4 = seconds a boot may last. It boots as often as the file "boot" is left there.
 BOOT = """\
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -61,17 +66,19 @@ rm -rf "$root"/etc/systemd/system/* "$root/usr/sbin/policy-rc.d"
 mkdir "$root/hearth-test"
 cp -r "$2"/. "$root/hearth-test"
 mv "$root"/hearth-test/hearth-probe.* "$root/etc/systemd/system/"
-timeout "$4" systemd-nspawn --register=no --keep-unit --private-network -q -b -D "$root" \
-  systemd.unit=hearth-probe.target </dev/null >"$3/console.log" 2>&1 || true
+touch "$root/hearth-test/boot"
+while rm "$root/hearth-test/boot" 2>/dev/null; do
+  timeout "$4" systemd-nspawn --register=no --keep-unit --private-network -q -b -D "$root" \
+    systemd.unit=hearth-probe.target </dev/null >>"$3/console.log" 2>&1 || true
+done
 cp "$root"/hearth-test/out.log "$root"/hearth-test/results.jsonl "$3/" 2>/dev/null || true
 """
 
 
 def build(folder: Path, version: str, breakage: str = "") -> None:
     """Build the package of this checkout as another version; the wheels of others are built once."""
-    source = folder / "source"
-    wanted = ("assistant", "plugins", "docs")
-    for name in wanted:
+    source = folder / "inside" / f"checkout-{version}"
+    for name in ("assistant", "plugins", "docs", "systemd"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "config.yaml", "README.md", "SECURITY.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy(ROOT / file, source / file)
@@ -85,7 +92,23 @@ def build(folder: Path, version: str, breakage: str = "") -> None:
         daemon.write_text(text.replace(future, future + breakage, 1), "utf-8")
     environment = {**os.environ, "HEARTH_SOURCE": str(source), "HEARTH_WHEELS": str(folder / "wheels")}
     subprocess.run([ROOT / "systemd/build-deb", folder / "inside"], env=environment, check=True)
-    shutil.rmtree(source)
+
+
+def download(target: Path) -> None:
+    """All that an installation from a checkout takes from PyPI, PyAudio as source, and an extra; downloaded once."""
+    locks = [ROOT / "systemd" / name for name in ("build.lock", "requirements.lock", "extras/media.lock")]
+    stamp = target / hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    if stamp.exists():
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as tools:
+        subprocess.run(["/usr/bin/python3", "-m", "venv", tools], check=True)
+        pip = [f"{tools}/bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--require-hashes", "--no-deps", "-r", locks[0]], check=True)
+        options = ["--dest", target, "--require-hashes", "--no-deps", "--no-build-isolation", "--only-binary", ":all:"]
+        for lock in locks:
+            subprocess.run([*pip, "download", *options, "--no-binary", "pyaudio", "-r", lock], check=True)
+    stamp.touch()
 
 
 def main() -> int:
@@ -102,8 +125,10 @@ def main() -> int:
         shutil.copytree(ROOT / "build/wheels", folder / "wheels")
         current = re.search(r'__version__ = "(.*)"', (ROOT / "assistant/__init__.py").read_text("utf-8"))
         assert current
-        for version, breakage in ((current[1], ""), (NEXT, ""), (BROKEN, HANGS)):
+        for version, breakage in ((current[1], ""), (NEXT, ""), (BROKEN, NEVER_READY)):
             build(folder, version, breakage)
+        download(ROOT / "build/downloads")
+        shutil.copytree(ROOT / "build/downloads", inside / "downloads")
         shutil.copy(Path(__file__).with_name("real_systemd_inside.py"), inside)
         (inside / "hearth-probe.target").write_text(TARGET)
         (inside / "hearth-probe.service").write_text(PROBE.format(limit=BOOT_LIMIT_S - 30))

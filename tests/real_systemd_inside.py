@@ -1,12 +1,15 @@
 """The part of ``tests.real_systemd`` that runs under the booted systemd: as root, with Debian's Python, no network.
 
-The microphone is a pipe into which :func:`room` writes quiet noise and what people say, in real time.
+It is started at each boot: the first ends in a power cut. The microphone is a pipe into which :func:`room` writes quiet
+noise and what people say, in real time.
 """
 
+import filecmp
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.jsonl"
-ROOM = Path("/run/room")
+ROOM = HERE / "room"
 STATE = Path("/var/lib/hearth")
 KEY = "sk-0123456789abcdef0123"
 
@@ -30,7 +33,7 @@ log: {{events_file: {STATE}/events.jsonl}}
 DROP_IN = r"""\
 [Service]
 WatchdogSec=6
-TimeoutStartSec=30
+TimeoutStartSec=20
 RestartSec=1
 LoadCredential=openai_api_key:/etc/hearth/openai_api_key
 # Inside the sandbox, before the daemon: Hearth's own code finds the key, and the group audio opens what it owns.
@@ -74,6 +77,12 @@ def active() -> bool:
 def version() -> str:
     link = str(Path("/opt/hearth/current").readlink())
     return re.sub(r"^versions/(.*)-\w+$", r"\1", link)
+
+
+def ready_s() -> float:
+    """Seconds from the start of the program that runs to its READY."""
+    lines = run("journalctl", "-u", "hearth", "--no-pager", f"_PID={show('MainPID')}").stdout
+    return float(re.findall(r"ready after ([\d.]+) s", lines)[-1])
 
 
 def package(name: str) -> str:
@@ -137,8 +146,7 @@ def install() -> None:
     began = time.monotonic()
     run("dpkg", "-i", package(FIRST))
     note("dpkg -i, without any network", active(), f"{time.monotonic() - began:.0f} s, version {version()}")
-    ready = (int(show("ActiveEnterTimestampMonotonic")) - int(show("ExecMainStartTimestampMonotonic"))) / 1e6
-    note("READY=1", active(), f"after {ready:.1f} s; {show('StatusText')}")
+    note("READY=1", active(), f"after {ready_s():.1f} s; {show('StatusText')}")
     enabled = run("systemctl", "is-enabled", "hearth").stdout.strip()
     note("starts with the machine", enabled == "enabled", enabled)
 
@@ -237,11 +245,76 @@ def restarts() -> None:
     note("the journal names the watchdog", "Watchdog timeout" in why, "Watchdog timeout (limit 6s)!")
 
 
+def gone_back(what: str, detail: str = "") -> None:
+    """The version before is there, with its unit, its configuration, and the state from before."""
+    same_unit = filecmp.cmp("/opt/hearth/current/hearth.service", "/etc/systemd/system/hearth.service", shallow=False)
+    note(f"{what}: {NEXT} listens", active() and version() == NEXT and same_unit, detail or show("StatusText"))
+    whole = (STATE / "marker").read_text() == "kept" and not (STATE / "scribble").exists()
+    same = Path("/etc/hearth/config.yaml").read_text() == CONFIG
+    no_trial = not Path("/opt/hearth/trial").exists()
+    note(
+        f"{what}: state from before, same configuration",
+        whole and same and no_trial,
+        "marker there, what the new version wrote gone",
+    )
+
+
+def begin_broken_upgrade(until) -> subprocess.Popen:
+    """Come to where the version that is no good is selected, and a condition holds."""
+    upgrading = subprocess.Popen(["dpkg", "-i", package(BROKEN)], start_new_session=True)
+    wait_until(f"{BROKEN} is selected", lambda: version() == BROKEN and until(), 200)
+    return upgrading
+
+
+def has_changed_state() -> bool:
+    return (STATE / "scribble").exists()
+
+
+def without_the_installer() -> None:
+    """The installer is killed (a lost ssh session, no memory): the service goes back alone."""
+    for what, until in (("it hangs", has_changed_state), ("it ends with 78", lambda: True)):
+        upgrading = begin_broken_upgrade(until)
+        os.killpg(upgrading.pid, signal.SIGKILL)
+        upgrading.wait()
+        if "78" in what:  # killed before it could start the service: the next start is somebody else's
+            Path("/etc/hearth/refuse").touch()
+            run("systemctl", "start", "--no-block", "hearth")
+        took = wait_until("the version before", lambda: version() == NEXT and active(), 60)
+        gone_back(f"installer killed, {what}", f"{took:.1f} s later")
+    Path("/etc/hearth/refuse").unlink()
+
+
+def power_cut() -> None:
+    """Everything ends at once, between the selection of the new version and READY. Does not return."""
+    run("systemctl", "enable", "hearth")
+    wants = Path("/etc/systemd/system/hearth-probe.target.wants")  # this machine boots to the probe's target
+    wants.mkdir()
+    (wants / "hearth.service").symlink_to("/etc/systemd/system/hearth.service")
+    begin_broken_upgrade(has_changed_state)
+    os.sync()  # an overlay over a tmpfs has no disk: what was written is there
+    (HERE / "boot").touch()
+    run("systemctl", "poweroff", "-ff")
+    time.sleep(60)
+    raise AssertionError("the power is still on")
+
+
+def after_the_power_cut() -> None:
+    wait_until("ready after the boot", active, 60)
+    up = int(show("ActiveEnterTimestampMonotonic")) - int(show("InactiveExitTimestampMonotonic"))
+    gone_back("power cut before READY, boot", f"{up / 1e6:.1f} s after the service was started")
+    shutil.rmtree("/etc/systemd/system/hearth-probe.target.wants")
+    state = run("dpkg-query", "-W", "-f", "${Status} ${Version}", "hearth").stdout
+    note("dpkg knows that the upgrade is not done", "half-configured" in state, state)
+    run("dpkg", "-i", package(NEXT))
+
+
 def upgrade() -> None:
     (STATE / "marker").write_text("kept")
     config = Path("/etc/hearth/config.yaml").read_text()
     run("dpkg", "-i", package(NEXT))
-    down = (int(show("ActiveEnterTimestampMonotonic")) - int(show("InactiveEnterTimestampMonotonic"))) / 1e6
+    down = (
+        int(show("ExecMainStartTimestampMonotonic")) - int(show("InactiveEnterTimestampMonotonic"))
+    ) / 1e6 + ready_s()
     note(f"upgrade to {NEXT}", active() and version() == NEXT, f"deaf for {down:.1f} s")
     same = (STATE / "marker").read_text() == "kept" and Path("/etc/hearth/config.yaml").read_text() == config
     note("it keeps state and configuration", same, "marker, config.yaml")
@@ -252,9 +325,7 @@ def upgrade() -> None:
         broken.returncode != 0 and told,
         *told or [broken.stderr[-300:]],
     )
-    note(f"rolled back: {NEXT} listens", active() and version() == NEXT, show("StatusText"))
-    whole = (STATE / "marker").exists() and not (STATE / "scribble").exists()
-    note("with the state from before", whole, "marker there, what the new version wrote gone")
+    gone_back("rolled back")
     program = Path(f"/proc/{show('MainPID')}/cmdline").read_text().split("\0")[0]
     note("the old program runs", f"/{NEXT}-" in program, program)
     run("dpkg", "-i", package(NEXT))
@@ -288,6 +359,47 @@ def desktop() -> None:
     run("systemctl", "start", "hearth")
 
 
+def checkout() -> None:
+    """The other way to install, whole: packages from what stands for PyPI, PyAudio compiled, and all that follows."""
+    tree = HERE / f"checkout-{FIRST}"
+    pip = ("env", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={HERE}/downloads", "PIP_CONFIG_FILE=/dev/null")
+    Path("/etc/hearth").mkdir()
+    Path("/etc/hearth/config.yaml").write_text(CONFIG)
+    began = time.monotonic()
+    run(*pip, str(tree / "systemd/install"))
+    sizes = sum(1 for _ in (tree / "build/wheels").glob("*.whl"))
+    note(
+        "systemd/install from a checkout",
+        active() and version() == FIRST,
+        f"{time.monotonic() - began:.0f} s, {sizes} wheels",
+    )
+    run(*pip, str(tree / "systemd/extra"), "media")
+    (STATE / "marker").write_text("kept")
+    for other, arrives in ((NEXT, True), (BROKEN, False)):
+        shutil.rmtree(tree / "assistant")  # what `git pull` does
+        shutil.copytree(HERE / f"checkout-{other}" / "assistant", tree / "assistant")
+        done = run(*pip, str(tree / "systemd/install"), check=arrives)
+        if arrives:
+            note(f"checkout: upgrade to {NEXT}", active() and version() == NEXT, done.stdout.splitlines()[-1])
+            found = run("/opt/hearth/current/bin/python", "-c", "import mpd; print(mpd.__file__)").stdout.strip()
+            note("checkout: an extra stays through an upgrade", found.startswith("/opt/hearth/extras/"), found)
+        else:
+            gone_back(f"checkout: {BROKEN} is no good", done.stderr.splitlines()[-1])
+    run(str(tree / "systemd/uninstall"))
+    kept = (STATE / "marker").exists() and Path("/etc/hearth/config.yaml").exists()
+    note("checkout: uninstall keeps configuration and state", kept and not Path("/opt/hearth").exists(), "")
+    run(str(tree / "systemd/uninstall"), "--purge")
+    left = what_is_left()
+    note("checkout: uninstall --purge leaves nothing", not left, f"left: {left or 'nothing'}")
+
+
+def what_is_left() -> list[str]:
+    """Files with our name, and the account."""
+    places = ["/opt", "/etc", "/var/lib", "/usr/bin", "/usr/local", "/usr/share", "/run/systemd"]
+    found = run("find", *places, "-iname", "*hearth*", "-not", "-name", "*hearth-probe*", check=False).stdout.split()
+    return found + run("getent", "passwd", "hearth", check=False).stdout.split()
+
+
 def removal() -> None:
     run("dpkg", "-r", "hearth")
     left = [
@@ -307,18 +419,23 @@ def removal() -> None:
         "/etc/hearth, /var/lib/hearth",
     )
     run("dpkg", "-P", "hearth")
-    places = ["/opt", "/etc", "/var/lib", "/usr/bin", "/usr/local", "/usr/share", "/run/systemd"]
-    found = run("find", *places, "-iname", "*hearth*", "-not", "-name", "*hearth-probe*", check=False).stdout.split()
-    account = run("getent", "passwd", "hearth", check=False).stdout
-    note("dpkg -P leaves no file and no account", not found and not account, f"left: {found or 'nothing'}")
+    left = what_is_left()
+    note("dpkg -P leaves no file and no account", not left, f"left: {left or 'nothing'}")
+
+
+FIRST_BOOT = (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, desktop,
+              without_the_installer, power_cut)  # fmt: skip
+SECOND_BOOT = (after_the_power_cut, removal, checkout)
 
 
 def main() -> None:
-    ROOM.mkdir()
-    os.mkfifo(ROOM / "microphone")
-    (ROOM / "microphone").chmod(0o644)
+    again = ROOM.exists()
+    if not again:
+        ROOM.mkdir()
+        os.mkfifo(ROOM / "microphone")
+        (ROOM / "microphone").chmod(0o644)
     threading.Thread(target=room, daemon=True).start()
-    for part in (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, desktop, removal):
+    for part in SECOND_BOOT if again else FIRST_BOOT:
         try:
             part()
         except Exception:

@@ -141,7 +141,12 @@ def locked(name: str) -> dict[str, list[tuple[Version, int]]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "build.lock"])
+EXTRAS = sorted(file.stem for file in (ROOT / "systemd" / "extras").glob("*.lock"))
+UNLOCKED = {"dev", "vosk"}
+"""dev is not installed by anybody's service; of what vosk needs, not everything exists as a wheel (docs/service.md)."""
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "build.lock", *(f"extras/{name}.lock" for name in EXTRAS)])
 def test_dependencies_are_locked_with_hashes(name: str) -> None:
     packages = locked(name)
     assert packages
@@ -149,16 +154,29 @@ def test_dependencies_are_locked_with_hashes(name: str) -> None:
 
 
 def test_the_lock_is_in_step_with_the_project() -> None:
-    packages = locked("requirements.lock")
+    service = locked("requirements.lock")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for requirement in map(Requirement, project["dependencies"]):
-        pins = packages.get(requirement.name.lower(), [])
-        fits = pins and all(requirement.specifier.contains(version) for version, _ in pins)
-        assert fits, f"{requirement} is not what is locked: run 'make lock'"
+    extras = project["optional-dependencies"]
+    assert set(EXTRAS) == set(extras) - UNLOCKED
+    for name, wanted in [("", project["dependencies"]), *((name, extras[name]) for name in EXTRAS)]:
+        packages = locked(f"extras/{name}.lock") if name else service
+        for requirement in map(Requirement, wanted):
+            pins = packages.get(requirement.name.lower(), [])
+            fits = pins and all(requirement.specifier.contains(version) for version, _ in pins)
+            assert fits, f"{requirement} is not what is locked: run 'make lock'"
+        assert not (name and set(packages) & set(service)), "an extra comes in addition to what the service has"
+
+
+def test_the_audit_leaves_no_lock_out() -> None:
+    done = subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if "/pip-audit " in line]
+    locks = {str(file.relative_to(ROOT)) for file in (ROOT / "systemd").rglob("*.lock")}
+    assert set(re.findall(r"-r (\S+)", line)) == locks
+    assert "--strict" in line, "what cannot be judged must not pass"
 
 
 def test_the_installer_takes_nothing_without_its_hash() -> None:
-    for script in ("fetch-wheels", "install"):
+    for script in ("fetch-wheels", "install", "extra"):
         text = (ROOT / "systemd" / script).read_text("utf-8").replace("\\\n", " ")
         calls = re.findall(r'(?:pip\[@\]}"|-m pip) .*?(?:install|wheel) .*', text)
         assert calls

@@ -30,10 +30,9 @@ def settings(text: str) -> dict[str, list[str]]:
 
 
 def analyze(command: str, tmp_path: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze on a unit as it would be installed here: with a program that exists."""
-    program, *_ = settings(text)["ExecStart"][0].split()
+    """Run systemd-analyze on a unit as it would be installed here: with programs that exist."""
     copy = tmp_path / "hearth.service"
-    copy.write_text(text.replace(program, sys.executable), "utf-8")
+    copy.write_text(re.sub(r"^(Exec\w+=\+?)\S+", rf"\1{sys.executable}", text, flags=re.MULTILINE), "utf-8")
     line = ["systemd-analyze", command, *options, str(copy)]
     # A user's manager wants to know where that user's run-time files are.
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
