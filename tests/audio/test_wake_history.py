@@ -12,9 +12,10 @@ from assistant.audio import wake_history
 from assistant.audio.analysis import Heard
 from assistant.audio.hearing import Hearing
 from assistant.audio.uplink import Uplink
-from assistant.audio.wake_history import AUDIO_FOLDER, FILE_NAME, HistoryEntry, WakeHistory, read_history
+from assistant.audio.wake_history import AUDIO_FOLDER, FILE_NAME, HistoryEntry, WakeHistory, read_history, tries
 from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event, Woken
+from assistant.core.wake_attempts import WhatIf, what_if
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.types import FRAME_SAMPLES, AudioFrame
 
@@ -162,3 +163,28 @@ def test_hearing_tells_the_history_what_woke_the_assistant_and_when_it_spoke(tmp
         (0.4, True, True),
         (0.6, True, False),
     ]
+
+
+def test_what_the_verifier_said_is_kept_and_counts_in_what_if(tmp_path: Path) -> None:
+    words = [WakeWordSettings("alexa", 0.3, verifier_threshold=0.5)]
+    history = WakeHistory(tmp_path, keep_audio=False, now=lambda: 7.0)
+    endpointer, uplink = Endpointer(EndpointingSettings()), Uplink(2.0, lambda pcm: None)
+    hearing = Hearing(WakeGate(words), endpointer, uplink, lambda event: None, lambda: 0.0, history=history)
+    for attempt, sure in enumerate((0.9, 0.2, None)):
+        for number in range(attempt * 200, attempt * 200 + 200):
+            frame = AudioFrame(number * FRAME_SAMPLES, bytes(640), 0.0)
+            first = number % 200 == 3
+            verified = {"alexa": sure} if first and sure is not None else {}
+            hearing.hear(
+                Heard(frame, False, {"alexa": 0.8 if first else 0.0} if number % 4 == 3 else None, None, None, verified)
+            )
+    entries = read_history(tmp_path)
+    assert [(entry.peak, entry.hit, entry.verified) for entry in entries] == [
+        (0.8, True, 0.9),
+        (0.8, False, 0.2),
+        (0.8, False, None),
+    ]
+    assert what_if(tries(entries, {"alexa": 0.5}), 0.4) == WhatIf(kept=1, added=1, lost=0)
+    assert what_if(tries(entries, {"alexa": 0.1}), 0.4) == WhatIf(kept=1, added=2, lost=0)
+    assert what_if(tries(entries, {"alexa": 0.95}), 0.4) == WhatIf(kept=0, added=1, lost=1)
+    assert what_if(tries(entries, {}), 0.4) == WhatIf(kept=1, added=2, lost=0), "the verifier was removed"

@@ -108,3 +108,13 @@ def test_a_try_is_speech_and_the_score_that_follows_it() -> None:
 def test_a_cough_that_scores_nothing_is_no_try() -> None:
     assert tries([(True, 0.0)] * 5 + [(False, 0.0)] * 100) == []
     assert tries([(True, 0.4)] * 5 + [(False, 0.0)] * 100) == [0.4]
+
+
+def test_an_attempt_knows_how_sure_the_verifier_was_at_most() -> None:
+    finder = AttemptFinder()
+    steps = [({"alexa": 0.3, "timer": 0.2}, {"alexa": 0.7}), ({"alexa": 0.9, "timer": 0.0}, {"alexa": 0.2})]
+    for number, (scores, verified) in enumerate(steps, 1):
+        assert finder.feed(number * STEP, scores, None, verified) == []
+    alexa, timer = finder.flush()
+    assert alexa == WakeAttempt("alexa", 0.9, 2 * STEP, False, 0.7)
+    assert timer == WakeAttempt("timer", 0.2, STEP, False, None)

@@ -167,3 +167,27 @@ def test_speech_long_ago_does_not_agree_and_nothing_is_asked_while_the_assistant
 
 def test_without_a_second_look_no_speech_is_needed() -> None:
     assert WakeGate([WakeWordSettings("alexa")]).feed(1280, {"alexa": 0.9}) is not None
+
+
+def test_a_verifier_has_to_agree_in_the_same_step() -> None:
+    words = [WakeWordSettings("alexa", 0.3, verifier_threshold=0.6, refractory_ms=0), WakeWordSettings("hey")]
+    gate = WakeGate(words)
+    scores = {"alexa": 0.9, "hey": 0.0}
+    assert gate.feed(1280, scores, {"alexa": 0.59}) is None
+    assert gate.feed(2560, scores) is None, "one that was not asked has not agreed"
+    assert gate.feed(3840, {"alexa": 0.2, "hey": 0.0}, {"alexa": 1.0}) is None, "it does not decide alone"
+    assert gate.feed(5120, scores, {"alexa": 0.6}) == WakeHit("alexa", 0.9, 5120)
+    assert gate.feed(6400, {"alexa": 0.9, "hey": 0.8}, {"alexa": 0.1}) == WakeHit("hey", 0.8, 6400)
+
+
+def test_patience_counts_the_steps_in_which_the_verifier_agreed() -> None:
+    gate = WakeGate([WakeWordSettings("alexa", patience=(2, 3), verifier_threshold=0.5)])
+    answers = [0.9, 0.1, 0.1, 0.9, 0.9]
+    fed = [gate.feed((step + 1) * STEP, {"alexa": 0.9}, {"alexa": sure}) for step, sure in enumerate(answers)]
+    assert [hit is not None for hit in fed] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5])
+def test_a_verifier_threshold_is_a_probability(threshold: float) -> None:
+    with pytest.raises(ValueError, match="verifier_threshold"):
+        WakeWordSettings("alexa", verifier_threshold=threshold)
