@@ -6,8 +6,6 @@ Nothing is taken out here. What the canceller over there leaves is weighed as wh
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from assistant.audio.echo import Cleaned, level_db
@@ -15,9 +13,6 @@ from assistant.audio.ports import VoiceActivityDetector
 from assistant.audio.reference import ReferenceBuffer
 from assistant.core.barge_in import BargeInDetector
 from assistant.types import AudioFrame
-
-_NO_SECOND_OPINION: Final = 1
-"""Bands that count as louder than echo: no linear canceller is there to be asked."""
 
 
 class DeviceEchoPath:
@@ -39,16 +34,17 @@ class DeviceEchoPath:
     def clean(self, frame: AudioFrame) -> Cleaned:
         """Take the next frame of the microphone; it comes back as it is."""
         residual_db = sound_db(frame.pcm)
-        reference_db = level_db(self._reference.take(frame.captured_at))
+        played = self._reference.take(frame.captured_at)
+        reference_db = level_db(played)
         speech = self._vad.is_speech(frame.pcm)
         evidence = self._barge_in.feed(
             voiced=speech,
             residual_db=residual_db,
             reference_db=reference_db,
             words_voiced=False,
-            bands=_NO_SECOND_OPINION,
+            stands_out=None,
         )
-        return Cleaned(frame, frame.pcm, speech, evidence, residual_db, reference_db)
+        return Cleaned(frame, frame.pcm, played, speech, evidence, residual_db, reference_db)
 
 
 def sound_db(pcm: bytes) -> float:

@@ -42,12 +42,14 @@ _SILENT_FRAME: Final = bytes(FRAME_BYTES)
 class Cleaned:
     """A frame without echo.
 
-    words: the same 20 ms for the wake words. speech: the VAD's word. evidence: whether somebody speaks into an answer.
+    words: the same 20 ms for the wake words. played: what the speaker played meanwhile, at 24 kHz.
+    speech: the VAD's word. evidence: whether somebody speaks into an answer.
     residual_db, reference_db: levels in dBFS; ``reference_db`` is NO_SOUND_DB where nothing was played.
     """
 
     frame: AudioFrame
     words: bytes
+    played: bytes
     speech: bool
     evidence: Evidence
     residual_db: float
@@ -95,14 +97,16 @@ class EchoPath:
         pcm, words = self._cancel(frame.pcm, reference)
         residual_db, reference_db = level_db(pcm), level_db(reference)
         speech = self._vad.is_speech(pcm)
+        playing = reference_db >= SILENT_DB
+        talker = self._barge_in.talker
         evidence = self._barge_in.feed(
             voiced=speech,
             residual_db=residual_db,
             reference_db=reference_db,
             words_voiced=not self.resting and self._words_vad.is_speech(words),
-            bands=0 if self.resting else self._bands.feed(frame.pcm, words, playing=reference_db >= SILENT_DB),
+            stands_out=0.0 if self.resting else self._bands.feed(frame.pcm, words, playing=playing, talker=talker),
         )
-        return Cleaned(replace(frame, pcm=pcm), words, speech, evidence, residual_db, reference_db)
+        return Cleaned(replace(frame, pcm=pcm), words, reference, speech, evidence, residual_db, reference_db)
 
     def _cancel(self, pcm: bytes, reference: bytes) -> tuple[bytes, bytes]:
         self._silent_for = self._silent_for + 1 if reference == _SILENT_REFERENCE else 0
