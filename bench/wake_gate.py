@@ -146,7 +146,7 @@ def _print_recall(every: int) -> None:
     for name, scenes in _conditions(words, others):
         total += _print_row(name, [(step_scores(free, scene), step_scores(gated, scene)) for scene in scenes])
     print(f"lost in all: {total}")
-    strangers = [int16(_in_its_room(other, np.random.default_rng(n))) for n, other in enumerate(others[::every])]
+    strangers = [int16(in_its_room(other, np.random.default_rng(n))) for n, other in enumerate(others[::every])]
     accepts = [sum(step_scores(stage, scene).max() >= THRESHOLD for scene in strangers) for stage in (free, gated)]
     print(f"false accepts in {len(strangers)} other words: {accepts[0]} without the gate, {accepts[1]} with it")
 
@@ -167,14 +167,14 @@ def _conditions(words: Sequence[Wave], others: Sequence[Wave]) -> Iterator[tuple
     for gain in GAINS:
         yield (
             f"own room {gain} dB",
-            (int16(_in_its_room(w, np.random.default_rng(n)) * db(gain)) for n, w in enumerate(words)),
+            (int16(in_its_room(w, np.random.default_rng(n)) * db(gain)) for n, w in enumerate(words)),
         )
     for kind, snr in NOISY:
-        yield f"{kind} {snr} dB", (int16(_in_noise(w, kind, snr, others, n)) for n, w in enumerate(words))
+        yield f"{kind} {snr} dB", (int16(in_noise(w, kind, snr, others, n)) for n, w in enumerate(words))
         if kind == "pink":
             yield (
                 f"{kind} {snr} dB, -32",
-                (int16(_in_noise(w, kind, snr, others, n) * db(-32)) for n, w in enumerate(words)),
+                (int16(in_noise(w, kind, snr, others, n) * db(-32)) for n, w in enumerate(words)),
             )
 
 
@@ -183,7 +183,7 @@ def step_scores(detector: WakeWordDetector, scene: speech.Samples) -> Wave:
     return np.array([found["alexa"] for _, pcm in speech.frames(scene) if (found := detector.process(pcm)) is not None])
 
 
-def _in_its_room(wave: Wave, chance: np.random.Generator) -> Wave:
+def in_its_room(wave: Wave, chance: np.random.Generator) -> Wave:
     """A recording between 5 s and 1.5 s of noise with the level and colour of its own quietest 200 ms."""
     size = RATE // 5
     starts = range(0, max(1, len(wave) - size), 800)
@@ -200,9 +200,9 @@ def _in_its_room(wave: Wave, chance: np.random.Generator) -> Wave:
     return np.concatenate((room(5), wave, room(1.5)))
 
 
-def _in_noise(wave: Wave, kind: str, snr_db: float, others: Sequence[Wave], seed: int) -> Wave:
+def in_noise(wave: Wave, kind: str, snr_db: float, others: Sequence[Wave], seed: int) -> Wave:
     chance = np.random.default_rng(seed)
-    scene = _in_its_room(wave, chance)
+    scene = in_its_room(wave, chance)
     noise = _pink(len(scene), chance) if kind == "pink" else _babble(len(scene), others, chance)
     return scene + noise * active_level(wave) * db(-snr_db)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,106 @@ def test_history_shows_what_scored_and_what_another_threshold_would_have_done(
     report = json.loads(capsys.readouterr().out)
     assert report["what_if"] == {"threshold": 0.6, "kept": 1, "added": 0, "lost": 1}
     assert report["entries"][1]["peak"] == 0.55
+
+
+# --- verifiers --------------------------------------------------------------------------------------------------------
+
+VOICES = ("en-us+Storm", "en-gb-x-rp", "en-us+Annie", "en-us+Andy")
+LIKE = ("a lexus", "a lexicon")
+
+
+def train(*arguments: str) -> int:
+    return execute(["wake", "verifier", "train", "--config", "config.yaml", "--wake-word", "alexa", *arguments])
+
+
+def test_a_verifier_is_trained_and_refuses_what_only_sounds_like_the_word(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "yes").mkdir()
+    (folder / "no").mkdir()
+    for number, voice in enumerate(VOICES):
+        write_wav(folder / "yes" / f"{number}.wav", in_room(say("alexa", voice), before=0.2, after=0.2))
+        for word in LIKE:
+            write_wav(folder / "no" / f"{number}-{word}.wav", in_room(say(word, voice), before=0.2, after=0.2))
+    write_wav(folder / "yes" / "not-it.wav", in_room(say("good morning"), before=0.2, after=0.2))
+    assert train("--positive", "yes", "--negative", "no", "--out", "v.npz") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "5 recordings of alexa; 4 score 0.1 or more, and are used"
+    assert lines[1].endswith(", not used: yes/not-it.wav")
+    assert lines[2].startswith("8 recordings of other speech, ")
+    table = [
+        re.fullmatch(r"  threshold (.*?) +hears (\d) of 5, false alarms in (\d+) of 8", line) for line in lines[4:7]
+    ]
+    (plain, low, verified) = [found.groups() for found in table if found]
+    assert [plain[0], low[0], verified[0]] == ["0.5", "0.2", "0.2, verifier 0.5"]
+    assert int(low[2]) >= 4 > 2 > int(verified[2]), "the verifier refuses what is like it"
+    assert int(low[1]) == 4 and int(verified[1]) >= 2
+    advice = [line for line in lines if line.startswith("warning: ")]
+    assert advice[-2] == "warning: 4 recordings of the wake word are few: take 10 of each person"
+    assert re.match(r"warning: \d+ s of other speech are little", advice[-1])
+    assert lines[-3] == "written: v.npz. To use it:"
+    Path("config.yaml").write_text("\n".join(lines[-2:]) + "\nstate_dir: state\n")
+    report = evaluate(capsys, "no", "yes")[1]
+    assert all((file["verified"] is None) is (file["peak"] < 0.1) for file in report["files"])
+    detected = {file["path"] for file in report["files"] if file["detected"]}
+    assert detected <= {f"yes/{number}.wav" for number in range(4)} and len(detected) >= 3
+    refused = [file for file in report["files"] if file["peak"] >= 0.2 and not file["detected"]]
+    assert refused and all(file["verified"] < 0.5 for file in refused)
+
+
+def test_training_says_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c"):
+        write_wav(folder / f"{name}.wav", in_room(say("what time is it"), before=0.2, after=0.2))
+    assert train("--positive", "a.wav", "b.wav", "--negative", "c.wav") == 1
+    assert capsys.readouterr().err == (
+        "assistant wake verifier: 3 recordings of each are needed at least; see docs/wake-words.md\n"
+    )
+    assert train("--positive", "a.wav", "--negative", ".") == 1
+    assert capsys.readouterr().err.endswith("a.wav: given both with --positive and with --negative\n")
+    assert train("--positive", "none", "--negative", ".") == 1
+    assert capsys.readouterr().err == "assistant: none: there is no such file or folder\n"
+    write_config("{model: alexa, engine: microwakeword}")
+    assert train("--positive", "a.wav", "--negative", "b.wav") == 1
+    assert capsys.readouterr().err == "assistant: alexa: a verifier needs engine openwakeword, not microwakeword\n"
+
+
+def test_a_verifier_that_cannot_be_used_is_said_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_wav(folder / "a.wav", silence(1))
+    write_config("{model: alexa, verifier: none.npz}")
+    assert wake("eval", "a.wav") == 1
+    assert re.fullmatch(
+        r"assistant: .*none\.npz: cannot read this verifier \(.*\); check the path\n", capsys.readouterr().err
+    )
+    write_config("{model: alexa, engine: microwakeword, verifier: none.npz}")
+    assert wake("eval", "a.wav") == 78
+    assert "wake.words[0].verifier: is for engine openwakeword" in capsys.readouterr().err
+    write_config("{model: alexa, threshold: 0.05, verifier: none.npz}")
+    assert wake("eval", "a.wav") == 78
+    assert "wake.words[0].threshold: must be at least 0.1 with a verifier" in capsys.readouterr().err
+
+
+def test_a_file_of_openwakeword_s_that_is_none_is_not_imported(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "v.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert execute(["wake", "verifier", "import", "v.pkl", "v.npz", "--wake-word", "alexa"]) == 1
+    assert capsys.readouterr().err == (
+        "assistant: v.pkl: not a verifier of openWakeWord's train_custom_verifier:"
+        " it wants os.system, which no such verifier needs\n"
+    )
+    assert not (folder / "v.npz").exists()
+
+
+def test_record_keeps_the_tries(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tries = [concat(say("alexa", "en-gb-x-rp", speed), silence(1.5)) for speed in (120, 150)]
+    write_wav(folder / "tries.wav", in_room(concat(*tries), before=1, after=0.5, dbfs=-60))
+    (folder / "kept").mkdir()
+    (folder / "kept" / "alexa-001.wav").write_bytes(b"older")
+    assert wake("record", "--wake-word", "alexa", "--mic", "wav:tries.wav", "--keep", "kept") == 0
+    assert sorted(path.name for path in (folder / "kept").iterdir()) == [f"alexa-00{n}.wav" for n in (1, 2, 3)]
+    assert (folder / "kept" / "alexa-001.wav").read_bytes() == b"older"
+    (folder / "kept" / "alexa-001.wav").unlink()
+    capsys.readouterr()
+    assert evaluate(capsys, "kept", "--wake-word", "alexa")[1]["recall"] == 1.0
+    assert wake("record", "--wake-word", "alexa", "--mic", "wav:tries.wav", "--keep", "tries.wav") == 1
+    assert "tries.wav: recordings cannot be kept here (File exists)" in capsys.readouterr().err

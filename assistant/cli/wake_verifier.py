@@ -86,21 +86,25 @@ def _report(word: WakeWord, examples: Sequence[Example], judged: dict[Example, l
     low = replace(plain, threshold=PROPOSED_THRESHOLD)
     verified = replace(low, verifier_threshold=word.verifier_threshold)
     say("each judged by a verifier that has not heard it:")
-    for what, settings in (
-        (f"threshold {plain.threshold:g}", plain),
-        (f"threshold {low.threshold:g}", low),
-        (f"threshold {low.threshold:g}, verifier {word.verifier_threshold:g}", verified),
-    ):
+    wanted = sum(example.wanted for example in examples)
+    heard = []
+    for what, settings in {
+        f"threshold {plain.threshold:g}": plain,
+        f"threshold {low.threshold:g}": low,
+        f"threshold {low.threshold:g}, verifier {word.verifier_threshold:g}": verified,
+    }.items():
         woken = [
             example.wanted
             for example in examples
             if wakes(settings, example.heard[0], judged.get(example, [0.0] * len(example.heard[0].scores)))
         ]
-        wanted = sum(example.wanted for example in examples)
+        heard.append(sum(woken))
         say(
-            f"  {what:<30}  hears {sum(woken)} of {wanted},"
-            f" false alarms in {len(woken) - sum(woken)} of {len(examples) - wanted}"
+            f"  {what:<30}  hears {heard[-1]} of {wanted},"
+            f" false alarms in {len(woken) - heard[-1]} of {len(examples) - wanted}"
         )
+    if heard[-1] < heard[0]:
+        say("warning: with it fewer are heard than without: record more, in all the places where you speak")
 
 
 def _advise(tries: int, others_s: float, alike: int) -> None:
