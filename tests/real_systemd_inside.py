@@ -174,6 +174,22 @@ def sandbox() -> None:
     note("devices", devices[0] == "closed", " ".join(devices))
 
 
+def without_a_network() -> None:
+    """offline.conf, and a request answered under it."""
+    added = Path("/etc/systemd/system/hearth.service.d/offline.conf")
+    shutil.copy("/usr/share/hearth/systemd/offline.conf", added)
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", "hearth")
+    spoken_turn("without a network of its own")
+    own, ours = (Path(f"/proc/{pid}/ns/net").readlink() for pid in (show("MainPID"), "1"))
+    interfaces = run("nsenter", "--net", "--target", show("MainPID"), "ip", "-o", "link").stdout.splitlines()
+    alone = own != ours and [line.split()[1] for line in interfaces] == ["lo:"]
+    note("offline.conf leaves it nothing but its own loopback", alone, ", ".join(interfaces)[:50])
+    added.unlink()
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", "hearth")
+
+
 def credentials() -> None:
     path = Path(f"/proc/{show('MainPID')}/root/run/credentials/hearth.service/openai_api_key")
     refused = run("runuser", "-u", "hearth", "--", "cat", "/etc/hearth/openai_api_key", check=False).returncode != 0
@@ -201,15 +217,18 @@ def wrong_configuration() -> None:
     run("systemctl", "restart", "hearth")
 
 
-def spoken_turn() -> None:
+def spoken_turn(where: str = "inside the sandbox") -> None:
     before = events("playback_stopped")
     run("/opt/hearth/current/bin/python", "-c", SPEAK, str(ROOM / "said"), "hey jarvis", "what time is it")
     took = wait_until("a spoken answer", lambda: events("playback_stopped") > before, 40)
     note(
-        "a spoken request is answered inside the sandbox",
+        f"a spoken request is answered {where}",
         True,
         f"{took:.1f} s after it began; {(STATE / 'speaker.wav').stat().st_size} bytes of speech",
     )
+
+
+def seen_from_outside() -> None:
     status = json.loads(run("/usr/bin/hearth", "status", "--json").stdout)
     note("sudo hearth status --json", bool(status), ", ".join(list(status)[:6]))
     modes = {oct(path.stat().st_mode & 0o077) for path in [STATE, *STATE.rglob("*")] if not path.is_symlink()}
@@ -423,8 +442,8 @@ def removal() -> None:
     note("dpkg -P leaves no file and no account", not left, f"left: {left or 'nothing'}")
 
 
-FIRST_BOOT = (install, sandbox, credentials, wrong_configuration, spoken_turn, restarts, upgrade, desktop,
-              without_the_installer, power_cut)  # fmt: skip
+FIRST_BOOT = (install, sandbox, credentials, wrong_configuration, spoken_turn, seen_from_outside, without_a_network,
+              restarts, upgrade, desktop, without_the_installer, power_cut)  # fmt: skip
 SECOND_BOOT = (after_the_power_cut, removal, checkout)
 
 

@@ -17,7 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.house import House, room, write_wav
+from assistant.testing.scripted_server import Peer
+from tests.house import CONFIG, House, room, write_wav
+from tests.test_daemon import base, serving
 from tests.test_service import KITCHEN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +58,7 @@ def test_sockets_are_on_loopback_and_files_are_for_nobody_else(tmp_path: Path) -
     config = KITCHEN.replace('provider: custom\ncustom: {{url: "{url}"}}', "provider: local").replace(
         "room.pipe", "room.wav"
     )
+    config += "wake: {{keep_audio: true}}\n"  # all that may be kept
     before = os.umask(0)
     try:
         with House(tmp_path, config=config) as house:
@@ -69,13 +72,40 @@ def test_sockets_are_on_loopback_and_files_are_for_nobody_else(tmp_path: Path) -
                 if address.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)  # the latter are UDP
             ]
             files = {path for path in [tmp_path / "state", *(tmp_path / "state").rglob("*")] if not path.is_symlink()}
+            files.add(tmp_path / "events.jsonl")
             open_to_others = [path.name for path in files if path.stat().st_mode & 0o077]
     finally:
         os.umask(before)
     assert listening, "the embedded server listens"
     assert all(address.ip in ("127.0.0.1", "::1") for address in listening), listening
     assert any(path.is_socket() for path in files) and len(files) > 5, "there is state to look at"
+    assert any(path.suffix == ".wav" for path in files), "what woke it was kept"
     assert open_to_others == []
+
+
+@pytest.mark.daemon
+def test_neither_a_key_nor_what_was_said_is_in_the_log(tmp_path: Path) -> None:
+    """However much is logged; nor in the state, where the events were not asked for."""
+    key, wish, reply = "sk-0123456789abcdefghij", "turn the xylophone off", "The xylophone is off."
+    config = CONFIG.replace("custom: {{", "custom: {{api_key_env: HOUSE_KEY, ").replace(
+        "log: {{", "log: {{level: debug, "
+    )
+
+    async def answer(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.send("conversation.item.input_audio_transcription.completed", item_id="x", transcript=wish)
+        await peer.answer_everything(reply, bytes(4800))
+
+    with serving(answer) as server, House(tmp_path, base(server), config=config) as house:
+        house.start(room(0.5, "hey jarvis", 0.5, "turn on the kitchen light", 2.5), HOUSE_KEY=key)
+        assert house.end() == 0, house.log
+        assert key in str(server.requests[0].headers), "the server was shown the key"
+        journal = (tmp_path / "events.jsonl").read_text("utf-8")
+    assert wish in journal and reply in journal and key not in journal
+    written = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert "turn 1: answered" in house.log and written
+    for text in (house.log.encode(), *(path.read_bytes() for path in written)):
+        assert b"xylophone" not in text and key.encode() not in text
 
 
 def test_the_server_is_not_opened_to_other_machines_without_a_key(tmp_path: Path) -> None:

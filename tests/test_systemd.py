@@ -77,6 +77,46 @@ def test_contract_with_the_daemon(file: Path) -> None:
     assert unit["LimitCORE"] == ["0"], "a core file would hold the last seconds of the room"
 
 
+@needs_systemd
+def test_the_exposure_is_the_one_that_the_pages_name(tmp_path: Path) -> None:
+    scores = []
+    for unit in ([UNIT], [UNIT, OFFLINE]):
+        text = "\n".join(file.read_text("utf-8") for file in unit)
+        result = analyze("security", tmp_path, text, "--offline=true", "--no-pager", "--threshold=100")
+        if "unrecognized option" in result.stderr:
+            pytest.skip("this systemd cannot judge a unit that is not installed")
+        scores += re.findall(r"exposure level for hearth.service: ([\d.]+)", result.stdout)
+    with_network, without = scores
+    security = (FOLDER.parent / "SECURITY.md").read_text("utf-8")
+    service = (FOLDER.parent / "docs" / "service.md").read_text("utf-8")
+    assert f"exposure {with_network} of 10" in security
+    assert f"says {with_network};" in service and f"falls to {without}:" in service
+
+
+def test_the_sandbox() -> None:
+    """No capability, no other user's files, nothing to gain; no crash leaves what was in memory."""
+    unit = settings(UNIT.read_text("utf-8"))
+    for name, value in {
+        "User": "hearth",
+        "CapabilityBoundingSet": "",
+        "AmbientCapabilities": "",
+        "NoNewPrivileges": "yes",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "PrivateUsers": "yes",
+        "DevicePolicy": "closed",
+        "LimitCORE": "0",
+    }.items():
+        assert unit[name] == [value], name
+    outside = {line for name in unit if name.startswith("Exec") for line in unit[name] if line.startswith("+")}
+    assert {line.split()[0] for line in outside} == {"+/opt/hearth/current/trial"}, "what runs outside of it"
+
+
+def test_without_a_network_there_is_no_network() -> None:
+    offline = settings(OFFLINE.read_text("utf-8"))
+    assert offline == {"PrivateNetwork": ["yes"], "IPAddressDeny": ["any"], "IPAddressAllow": ["localhost"]}
+
+
 def test_state_and_devices() -> None:
     unit = settings(UNIT.read_text("utf-8"))
     assert unit["StateDirectory"] == ["hearth"]

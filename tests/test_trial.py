@@ -165,7 +165,7 @@ def test_a_version_that_refuses_the_configuration_is_not_left_at_that(tmp_path: 
     assert machine.selected == "2", "the next start goes back; systemd comes to it by itself"
     machine.trial("stopped", EXIT_STATUS=str(EXIT_CONFIG))
     machine.check("1")
-    assert machine.asked[-1] == "--user --no-block start hearth"
+    assert machine.asked[-1] == "--user --no-block restart hearth"
     machine.trial("stopped", EXIT_STATUS=str(EXIT_CONFIG))
     assert machine.asked.count(machine.asked[-1]) == 1, "a good version that refuses its configuration stays down"
 
