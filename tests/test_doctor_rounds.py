@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from assistant.audio.echo_report import EchoReport
 from assistant.audio.wav import wav_header
 from assistant.cli import execute
 from assistant.config import parse
+from assistant.control import client
 from assistant.doctor import brain, machine
+from assistant.doctor import rounds as doctor_rounds
 from assistant.doctor.findings import Check, Finding, Level, Result, examine, ok
 from assistant.doctor.sound import SoundCheck, judge, judge_echo, levels
 from assistant.errors import EXIT_CONFIG, DeviceError, ModelLoadError
@@ -163,6 +166,33 @@ def test_an_assistant_that_runs_tells_its_troubles() -> None:
     assert "disk: full" in shown and "unmute" in shown
     well = told(asyncio.run(machine.running({**status, "troubles": [], "muted": False})))
     assert "idle, for 2.0 hours, without troubles" in well
+
+
+def test_an_assistant_that_hangs_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(*_: object, **__: object) -> None:
+        raise client.Refused("the assistant did not answer within 5 s: see its log")
+
+    monkeypatch.setattr(client, "request", hangs)
+    config = parse("state_dir: state\n", tmp_path / "config.yaml")
+    shown = told(asyncio.run(machine.running(doctor_rounds.running_status(config))))
+    assert shown.startswith("advice: control socket: the assistant did not answer within 5 s")
+
+
+def test_a_clock_that_is_wrong_and_one_that_nobody_keeps_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ((5, "nothing keeps it right; install"), (0, ", synchronised"), (-1, "does not tell"))
+    for state, words in states:
+        kernel = SimpleNamespace(adjtimex=lambda _, state=state: state)
+        monkeypatch.setattr(machine.ctypes, "CDLL", lambda *_, kernel=kernel, **__: kernel)
+        assert words in told(asyncio.run(machine.clock()))
+    monkeypatch.setattr(machine.time, "time", lambda: 86400.0)
+    assert "problem: the clock is wrong by years; set it" in told(asyncio.run(machine.clock()))
+
+
+def test_a_disk_that_cannot_be_used_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    shown = told(asyncio.run(machine.disk(tmp_path / "state")))
+    assert shown.startswith("problem: ") and "check the disk, and who owns the folder" in shown
+    assert "GB are free" in told(asyncio.run(machine.disk(tmp_path / "new")))
 
 
 # --- the brain -------------------------------------------------------------------------------------------------------

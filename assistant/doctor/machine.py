@@ -116,5 +116,7 @@ async def running(status: Mapping[str, Any] | None) -> list[Finding]:
     findings = [advice(f"{trouble['part']}: {trouble['text']}", "") for trouble in status["troubles"]]
     if status["muted"]:
         findings.append(advice("it is muted: the microphone is closed", "assistant control unmute"))
+    if findings:
+        return findings
     hours = status["uptime_s"] / 3600
-    return findings or [ok(f"{status['state']}, for {hours:.1f} hours, without troubles")]
+    return [ok(f"{status['state']}, for {hours:.1f} hours, without troubles")]

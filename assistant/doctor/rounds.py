@@ -34,7 +34,7 @@ async def rounds(config: Config, *, offline: bool) -> AsyncIterator[Result]:
     )
     local = wiring.local_server(config, _server_trouble)
     brains = Brains(config, local)
-    status = await asyncio.to_thread(_status, config)
+    status = await asyncio.to_thread(running_status, config)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(sound.close)
         helpers = [asyncio.ensure_future(brains.run())]
@@ -110,11 +110,13 @@ def _brains(config: Config, brains: Brains, *, offline: bool) -> list[Check]:
     return checks
 
 
-def _status(config: Config) -> Mapping[str, Any] | None:
+def running_status(config: Config) -> Mapping[str, Any] | None:
     try:
         answer: Mapping[str, Any] = client.request(socket_path(config.state_folder), "status", timeout=5.0)["status"]
-    except (client.NotRunning, client.Refused):
+    except client.NotRunning:
         return None
+    except client.Refused as error:  # it is there, and hangs
+        return {"troubles": [{"part": "control socket", "text": str(error)}], "muted": False}
     return answer
 
 
