@@ -4,7 +4,8 @@ usage (in a source checkout): python -m bench.verifier
 
 62 people say "alexa" (``../shared/speech``), others say other words, and a synthesizer says words that sound like it. A
 verifier is trained on seven eighths of the people and of the other words, and judged on the rest, in turn; a word that
-sounds alike is judged by one that has never heard that word. All in a quiet room, far away, and in noise.
+sounds alike is judged by one that has never heard that word. In a quiet room, far away, in noise, and over the
+assistant's own voice, as loud and not cancelled.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from assistant.core.wake_attempts import NEAR_MISS
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.core.wake_verifier import WakeVerifier
 from bench.wake_gate import RECORDINGS, Wave, db, in_its_room, in_noise, int16, recording
+from bench.wake_speaking import over_answers, spoken_answers
 from tests import speech
 
 WORD = "alexa"
@@ -37,7 +39,7 @@ SETTINGS = {
     "0.2, verifier 0.5": WakeWordSettings(WORD, 0.2, verifier_threshold=0.5),
     "0.2, verifier 0.7": WakeWordSettings(WORD, 0.2, verifier_threshold=0.7),
 }
-ROOMS = ("quiet", "-32 dB", "pink 10 dB", "pink 3 dB", "babble 3 dB")
+ROOMS = ("quiet", "-32 dB", "pink 10 dB", "pink 3 dB", "babble 3 dB", "own voice 0 dB")
 
 Steps = list[tuple[float, np.ndarray | None]]
 """The score of each step, and what it was made of where it is high enough to ask about."""
@@ -82,9 +84,12 @@ def main() -> None:
 
 def _hear(room: str, waves: Sequence[Wave], others: Sequence[Wave]) -> list[Steps]:
     detector = OpenWakeWordDetector([WORD])
+    answers = spoken_answers()
     found = []
     for number, wave in enumerate(waves):
-        if room in ("quiet", "-32 dB"):
+        if room == "own voice 0 dB":
+            scene = over_answers(answers, wave, 0, number) / 32768
+        elif room in ("quiet", "-32 dB"):
             scene = in_its_room(wave, np.random.default_rng(number)) * (1.0 if room == "quiet" else db(-32))
         else:
             kind, snr, _ = room.split()

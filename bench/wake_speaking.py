@@ -32,12 +32,12 @@ def main() -> None:
         print(f"skipped, there is no {RECORDINGS}")
         return
     words = [recording(file) for file in sorted((RECORDINGS / "alexa").glob("*.flac"))]
-    answers = _answers()
+    answers = spoken_answers()
     detector = load_detector([("openwakeword", "alexa")], idle_gate=False)
     print(f"{len(words)} times alexa over the assistant's own voice: found, by threshold")
     print(f"{'echo to speech':>16}" + "".join(f"{threshold:>8}" for threshold in THRESHOLDS))
     for ratio in ECHO_TO_SPEECH_DB:
-        scenes = (_over(answers, word, ratio, number) for number, word in enumerate(words))
+        scenes = (over_answers(answers, word, ratio, number) for number, word in enumerate(words))
         peaks = np.array([step_scores(detector, scene).max() for scene in scenes])
         print(f"{ratio:13} dB" + "".join(f"{int(np.sum(peaks >= threshold)):>8}" for threshold in THRESHOLDS))
     for level in (-10, -30):
@@ -46,14 +46,14 @@ def main() -> None:
         print(f"{'false accepts':>16}{alone}   in {len(answers) / RATE / 60:.1f} minutes of answers at {level} dB")
 
 
-def _answers() -> Wave:
+def spoken_answers() -> Wave:
     voices = ("en-us", "en-gb-x-rp", "en-us+Storm", "en-us+Annie")
     said = [speech.say(text, voice, 165) for voice in voices for text in ANSWERS]
     wave = np.concatenate([np.concatenate((one, speech.silence(0.3))) for one in said]).astype(np.float64) / 32768
     return wave / active_level(wave) * db(-10)
 
 
-def _over(answers: Wave, word: Wave, ratio_db: float, seed: int) -> speech.Samples:
+def over_answers(answers: Wave, word: Wave, ratio_db: float, seed: int) -> speech.Samples:
     """A word in the middle of answers that are louder by so much."""
     count = len(word) + 3 * RATE
     begin = int(np.random.default_rng(seed).integers(0, len(answers) - count))
