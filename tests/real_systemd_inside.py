@@ -372,6 +372,7 @@ def desktop() -> None:
     state = run(*tester, "systemctl", "--user", "is-active", "hearth", check=False).stdout.strip()
     status = run(*tester, "systemctl", "--user", "show", "-P", "StatusText", "hearth").stdout.strip()
     note("install --user, without root", state == "active", status)
+    desktop_upgrade(home, tester)
     run(*tester, "/usr/share/hearth/systemd/uninstall", "--user", "--purge")
     left = run("find", str(home), "-iname", "*hearth*").stdout.split()
     note("uninstall --user --purge leaves nothing", not left, f"left: {left or 'nothing'}")
@@ -417,6 +418,35 @@ def what_is_left() -> list[str]:
     places = ["/opt", "/etc", "/var/lib", "/usr/bin", "/usr/local", "/usr/share", "/run/systemd"]
     found = run("find", *places, "-iname", "*hearth*", "-not", "-name", "*hearth-probe*", check=False).stdout.split()
     return found + run("getent", "passwd", "hearth", check=False).stdout.split()
+
+
+BREAKS = """\
+#!/bin/sh
+echo "what a new version does to state" >"$HOME/.local/state/hearth/scribble"
+exit 1
+"""
+
+
+def desktop_upgrade(home: Path, tester: tuple[str, ...]) -> None:
+    """A trial under a manager without rights: one version that arrives, and one that does not."""
+    prefix, scribble = home / ".local/share/hearth", home / ".local/state/hearth/scribble"
+    for name, breaks in (("good", False), ("broken", True)):
+        old = (prefix / "current").resolve()
+        new = old.with_name(name)
+        run("cp", "-a", str(old), str(new))
+        if breaks:
+            (new / "bin" / "assistant").write_text(BREAKS)
+        run(*tester, str(new / "trial"), "begin", str(old))
+        run(*tester, "systemctl", "--user", "restart", "hearth", check=not breaks)
+
+        def settled() -> bool:
+            state = run(*tester, "systemctl", "--user", "is-active", "hearth", check=False).stdout.strip()
+            return state == "active" and not (prefix / "trial").exists()
+
+        took = wait_until(f"the end of the trial of {name}", settled, 60)
+        selected = (prefix / "current").resolve().name
+        held = selected == "good" and not scribble.exists()
+        note(f"--user: a {name} version's trial", held, f"{selected} runs {took:.1f} s after its start")
 
 
 def removal() -> None:

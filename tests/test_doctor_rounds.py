@@ -249,6 +249,14 @@ def test_a_server_that_is_not_there_is_named_by_what_fails_first() -> None:
         port = nobody.getsockname()[1]
     shown = told(asyncio.run(brain.network(f"ws://127.0.0.1:{port}/v1")))
     assert "127.0.0.1 is 127.0.0.1" in shown and f"port {port} cannot be reached: Connection refused; nothing" in shown
+    shown = told(asyncio.run(brain.network(f"ws://localhost:{port}/v1")))
+    assert f"port {port} cannot be reached: Connection refused; " in shown, "also where a name has several addresses"
+
+    async def endpoint() -> Endpoint:
+        return Endpoint(f"ws://localhost:{port}/v1/realtime")
+
+    shown = told(asyncio.run(brain.round_trip("custom", endpoint)))
+    assert f"problem: custom: localhost:{port}: Connection refused; check the network" in shown
     shown = told(asyncio.run(brain.network("wss://nobody.invalid/v1")))
     assert "problem: nobody.invalid has no address" in shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -16,6 +17,7 @@ from assistant.core import events as ev
 from assistant.core.events import Event, Failure
 from assistant.doctor.findings import Finding, advice, ok, problem, skipped
 from assistant.errors import HearthError
+from assistant.realtime.failures import system_reason
 from assistant.realtime.session import Endpoint, RealtimeSession
 from assistant.realtime.settings import SessionSettings
 
@@ -61,7 +63,7 @@ async def network(url: str) -> list[Finding]:
     except (OSError, TimeoutError) as error:
         what_to_do = (
             "nothing listens there: check the address, and whether that server runs"
-            if isinstance(error, ConnectionRefusedError)
+            if _reason(error) == os.strerror(errno.ECONNREFUSED)
             else "check the network, and firewalls on the way"
         )
         return [*findings, problem(f"port {port} cannot be reached: {_reason(error)}", what_to_do)]
@@ -128,9 +130,7 @@ async def round_trip(name: str, endpoint: Callable[[], Awaitable[Endpoint]]) -> 
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no reply"
-    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
-        return os.strerror(error.errno)  # asyncio writes its own words there
-    return getattr(error, "strerror", None) or type(error).__name__
+    return system_reason(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def _ms(began: float) -> str:

@@ -5,6 +5,7 @@ Facts: status codes and error codes as documented by OpenAI and Azure, close cod
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from dataclasses import dataclass
@@ -118,9 +119,15 @@ def from_exception(error: BaseException, where: str) -> Loss:
         case HearthError():
             return Loss(Failure.CONNECT, str(error))
         case OSError():
-            return Loss(Failure.CONNECT, f"{where}: {error.strerror or type(error).__name__}")
+            return Loss(Failure.CONNECT, f"{where}: {system_reason(error)}")
         case _:
             return Loss(Failure.PROTOCOL, f"{where}: {type(error).__name__}")
+
+
+def system_reason(error: OSError) -> str:
+    """Why, in the system's words. asyncio puts its own in their place, and, after several addresses, into one text."""
+    named = re.search(r"\[Errno (\d+)\]", str(error))
+    return os.strerror(int(named[1])) if named else error.strerror or type(error).__name__
 
 
 def _from_status(error: InvalidStatus, where: str) -> Loss:
