@@ -35,6 +35,7 @@ def test_a_pass_is_shown_with_what_follows(capsys: pytest.CaptureFixture[str]) -
     [
         ({"delay_ms": 600.0}, "wireless"),
         ({"interruptions": 2}, "turn the volume down"),
+        ({"interruptions": 2, "stumbles": 3}, "the sound stumbled 3 times"),
         ({"removed_db": 3.0}, "is another speaker heard"),
         ({"canceller": "device", "removed_db": None}, "belong to the canceller"),
     ],

@@ -51,6 +51,7 @@ class EchoReport:
     leak_db: what is usually left of playback, relative to it, so that nobody has to learn it again; None: unknown.
     canceller: who cancelled: webrtc or device, as in ``echo.canceller``.
     room_dbfs: level of the room while nothing was played; None: unknown.
+    stumbles: how often playback or capture lost step meanwhile, which no canceller can foresee.
     """
 
     microphone: str | None
@@ -66,6 +67,7 @@ class EchoReport:
     leak_db: float | None = None
     canceller: str = "webrtc"
     room_dbfs: float | None = None
+    stumbles: int = 0
 
     def covers(self, microphone: str | None, speaker: str | None, canceller: str) -> bool:
         """Whether what was found holds for these devices and this canceller, up to the volume of the test."""

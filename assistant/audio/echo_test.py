@@ -53,6 +53,7 @@ class _Take:
     frames: int = 0
     suspicions: int = 0
     interruptions: int = 0
+    stumbles: int = 0
 
 
 class EchoTest:
@@ -110,7 +111,9 @@ class EchoTest:
             repeated = speech * (1 + round(SPEECH_S * SPEAKER_RATE * 2) // max(1, len(speech)))
             self._player.play(ItemId("speech"), repeated[: round((CONVERGE_S + SPEECH_S) * SPEAKER_RATE) * 2])
             await self._phase(CONVERGE_S)
+            jumps = self._reference.stats.jumps
             talk = await self._phase(SPEECH_S)
+            talk.stumbles += self._reference.stats.jumps - jumps
             if not talk.frames:
                 raise DeviceError("the speaker takes no sound: see assistant devices")
         finally:
@@ -137,6 +140,7 @@ class EchoTest:
             leak_db=round(self._path.leak_db, 1),
             canceller="webrtc" if cancels else "device",
             room_dbfs=round(statistics.median(map(sound_db, quiet.raw)), 1),
+            stumbles=talk.stumbles,
         )
         return replace(report, passed=not report.shortfalls)
 
@@ -184,7 +188,9 @@ class EchoTest:
 
     def _hear(self, frame: AudioFrame) -> None:
         """What the daemon does with a frame, and the books."""
-        take, self._position = self._take, frame.end
+        take = self._take
+        take.stumbles += frame.start != self._position
+        self._position = frame.end
         cleaned = self._path.clean(frame)
         take.raw.append(frame.pcm)
         take.reference.append(self._reference.latest)

@@ -92,6 +92,8 @@ def show(report: EchoReport, mode: str) -> None:
         for shortfall in report.shortfalls:
             advice = DEVICE_LEFT if device and shortfall is Shortfall.LEFT else ADVICE[shortfall]
             say(f"  {shortfall.value}: {advice}")
+        if report.stumbles:
+            say(f"  the sound stumbled {_times(report.stumbles)} meanwhile: try again while the machine is less busy")
     if mode != "auto":
         say(f"barge_in.mode is {mode}: as long as it is, this changes nothing")
 

@@ -11,6 +11,7 @@ import pytest
 
 from assistant.adapters.livekit_aec import WebRtcEchoCanceller
 from assistant.adapters.webrtc_vad import WebRtcVad
+from assistant.audio import echo_test
 from assistant.audio.device_echo import DeviceEchoPath
 from assistant.audio.echo import EchoPath
 from assistant.audio.echo_report import EchoReport, Shortfall
@@ -38,13 +39,20 @@ class NoCanceller:
 class Devices:
     """A microphone and a speaker in one simulated room. The speaker is heard as late as the room's delay says.
 
-    cancels: what the microphone has built in.
+    cancels: what the microphone has built in. stumbles_at: the frame in which playback stands still for 0.2 s.
     """
 
     description = "simulated"
     latency = LATENCY
 
-    def __init__(self, room: SimulatedRoom | None, dies_after: int | None, cancels: EchoCanceller | None) -> None:
+    def __init__(
+        self,
+        room: SimulatedRoom | None,
+        dies_after: int | None = None,
+        cancels: EchoCanceller | None = None,
+        stumbles_at: int = 0,
+    ) -> None:
+        self.stumbles_at = stumbles_at
         self.room = room
         self.dies_after = dies_after
         self.cancels = cancels
@@ -69,7 +77,8 @@ class Devices:
             self.timer.cancel()
 
     def tick(self, due: float) -> None:
-        far = self.source(FAR_FRAME) if self.source else bytes(FAR_FRAME * 2)
+        stumbles = self.stumbles_at and 0 <= self.frames - self.stumbles_at < 10
+        far = self.source(FAR_FRAME) if self.source and not stumbles else bytes(FAR_FRAME * 2)
         mic = self.room.hear(far) if self.room else bytes(FRAME_BYTES)
         if self.cancels:
             mic = self.cancels.process(mic, far)
@@ -117,10 +126,11 @@ def measured(
     dies_after: int | None = None,
     volume: int = 100,
     cancels: bool = False,
+    stumbles_at: int = 0,
 ) -> EchoReport:
     async def main() -> EchoReport:
         room = SimulatedRoom(settings, 1) if settings else None
-        devices = Devices(room, dies_after, WebRtcEchoCanceller() if cancels else None)
+        devices = Devices(room, dies_after, WebRtcEchoCanceller() if cancels else None, stumbles_at)
         test = EchoTest(
             devices,
             devices.speaker,
@@ -142,7 +152,7 @@ def measured(
 def test_a_good_room_passes() -> None:
     report = measured(replace(DESK, delay_ms=100.0, echo_dbfs=-26.0), volume=70)
     assert report.passed
-    assert (report.interruptions, report.suspicions) == (0, 0)
+    assert (report.interruptions, report.suspicions, report.stumbles) == (0, 0, 0)
     assert report.removed_db is not None and report.removed_db > 25
     assert (report.canceller, report.room_dbfs) == ("webrtc", pytest.approx(-66, abs=1))
     assert report.leak_db is not None and -60.0 <= report.leak_db < -20.0
@@ -188,6 +198,12 @@ def test_a_microphone_that_only_says_that_it_cancels_does_not_pass() -> None:
     assert Shortfall.LEFT in report.shortfalls
     assert not report.passed
     assert report.left_dbfs > -45
+
+
+def test_playback_that_stumbles_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(echo_test, "SPEECH_S", 3.0)
+    settle = echo_test.SETTLE_S + echo_test.ROOM_S + echo_test.CHIRP_WINDOW_S + echo_test.CONVERGE_S
+    assert measured(DESK, device, stumbles_at=round((settle + 1) * 50)).stumbles == 1
 
 
 def test_a_dead_microphone_is_said() -> None:
