@@ -257,5 +257,6 @@ class Ears:
     async def _wait(self, seconds: float | None) -> None:
         """Until something is wanted of the device, or for so long."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
         self._changed.clear()

@@ -43,7 +43,8 @@ class Mouth:
         stalls = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), STALL_S / 3)
+                async with asyncio.timeout(STALL_S / 3):
+                    await self._lost.wait()
             if self._lost.is_set():
                 self._lost.clear()
                 self._health.trouble(PART, "lost")

@@ -38,7 +38,7 @@ from assistant.local.process import LocalServerProcess
 from assistant.memory import resident_mb
 from assistant.plugin import WallClock
 from assistant.sentinel import LoopSentinel
-from assistant.tools.registry import PluginStatus, ToolRegistry
+from assistant.tools.registry import ToolRegistry
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Supervisor:
         self._folder = state_folder
         self._memory_limit_mb = memory_limit_mb
         self._analysed = analysed
+        self._plugins: dict[str, str | None] = {}  # what was wrong with each the last time
         self._loop = asyncio.get_running_loop()
         self._ahead = clock.now().timestamp() - clock.monotonic()
         self._analysis = (0, self._loop.time())  # how far it was, and since when
@@ -133,12 +134,12 @@ class Supervisor:
         self._ahead = ahead
 
     def _look_at_plugins(self) -> None:
-        for plugin in self._tools.plugins:
-            part = f"plugin {plugin.name}"
-            if plugin.status in (PluginStatus.ENABLED, PluginStatus.DISABLED):
-                self._health.well(part)
-            else:
-                self._health.trouble(part, f"{plugin.status}: {plugin.reason}" if plugin.reason else plugin.status)
+        troubles = self._tools.troubles
+        if troubles == self._plugins:
+            return
+        for name in {**self._plugins, **troubles}:
+            self._health.report(f"plugin {name}", troubles.get(name))
+        self._plugins = troubles
 
     def _look_at_analysis(self, now: float) -> None:
         analysed, since = self._analysis

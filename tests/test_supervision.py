@@ -28,7 +28,6 @@ from assistant.mouth import Mouth, StandsStill
 from assistant.sentinel import LoopSentinel
 from assistant.supervision import Hopeless, Supervisor
 from assistant.testing import virtual_time
-from assistant.tools.entry import PluginInfo, PluginStatus
 from assistant.tools.registry import ToolRegistry
 from tests.house import House, room
 
@@ -72,7 +71,7 @@ class FakeEngine:
 
 @dataclass
 class FakeTools:
-    plugins: list[PluginInfo]
+    troubles: dict[str, str | None]
 
 
 @dataclass
@@ -91,7 +90,7 @@ class World:
         journal = Journal()
         journal.subscribe(self.entries.append)
         self.health = Health(lambda: 0.0)
-        self.clock, self.ears, self.engine, self.tools = SetClock(), FakeEars(), FakeEngine(), FakeTools([])
+        self.clock, self.ears, self.engine, self.tools = SetClock(), FakeEars(), FakeEngine(), FakeTools({})
         self.server = FakeServer()
         self.analysed = 0
         self.supervisor = Supervisor(
@@ -165,14 +164,10 @@ def test_a_state_past_its_deadline_is_ended(tmp_path: Path) -> None:
 
 def test_a_plugin_in_trouble_is_on_the_board_until_it_is_well(tmp_path: Path) -> None:
     async def play(world: World) -> None:
-        world.tools.plugins = [
-            PluginInfo("weather", PluginStatus.TRIPPED, "too many failures", "weather.py", ()),
-            PluginInfo("clock", PluginStatus.ENABLED, "", "clock.py", ()),
-            PluginInfo("shell", PluginStatus.DISABLED, "", "shell.py", ()),
-        ]
+        world.tools.troubles = {"weather": "tripped: 3 failures in a row", "clock": None, "gone": "crashed"}
         await asyncio.sleep(2)
-        assert world.troubles == {"plugin weather": "tripped: too many failures"}
-        world.tools.plugins = [PluginInfo("weather", PluginStatus.ENABLED, "", "weather.py", ())]
+        assert world.troubles == {"plugin weather": "tripped: 3 failures in a row", "plugin gone": "crashed"}
+        world.tools.troubles = {"weather": None, "clock": None}
         await asyncio.sleep(2)
         assert world.troubles == {}
 

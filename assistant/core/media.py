@@ -122,10 +122,10 @@ class Media:
         ducked: whether somebody listens or speaks.
         """
         self._duck.move(10 ** (-self.duck_db / 20) if ducked else 1.0)
-        bus = np.zeros(samples)
         if self.idle:
-            self._duck.apply(bus)
+            self._duck.skip(samples)
             return None
+        bus = np.zeros(samples)
         for name, track in tuple(self._tracks.items()):
             self._pull_track(track, bus)
             if track.finished and not track.queued:

@@ -52,6 +52,11 @@ class Gain:
         else:
             self.now = target
 
+    def skip(self, samples: int) -> None:
+        """Go on for so many samples of silence."""
+        if self.now != self._target:
+            self.apply(np.zeros(samples))
+
     def apply(self, bus: Bus) -> Bus:
         """The next ``bus.size`` samples, multiplied."""
         if self.now == self._target:

@@ -258,6 +258,8 @@ class Playout:
 
     def pull(self, samples: int) -> bytes:
         """The next ``samples`` samples, silence where there is nothing to play."""
+        if self.idle and self._last is None:
+            return self._pull_silence(samples)
         answered = bool(self._segments)
         answer = np.zeros(samples, np.int16)
         filled = 0 if self._held else self._pull_answer(answer)
@@ -270,6 +272,14 @@ class Playout:
         media = self.media.pull(samples, ducked=self.attentive or answered or bool(self._effects))
         mix = self._volume.apply(self._mix(voice, media))
         return np.clip(np.rint(mix), -32768, 32767).astype("<i2").tobytes()
+
+    def _pull_silence(self, samples: int) -> bytes:
+        """Nearly all of the day: nothing is mixed, and volumes that are on their way go on."""
+        self.position += samples
+        self.media.pull(samples, ducked=self.attentive)
+        for gain in (self._duck, self._volume, *self._volumes.values()):
+            gain.skip(samples)
+        return bytes(2 * samples)
 
     def _pull_answer(self, out: Samples) -> int:
         """Fill ``out`` from the queue as far as it goes, and give the number of samples written."""

@@ -79,10 +79,22 @@ class Entry:
     def tools(self) -> tuple[str, ...]:
         return tuple(tool.name for tool in (*(self.loaded.tools if self.loaded else ()), *self.offered))
 
+    def trouble(self, now: float) -> str | None:
+        """What is wrong with it, in words that stay the same as long as it lasts; None if all is as it should be."""
+        if self._rests_for(now):
+            return f"{PluginStatus.TRIPPED}: {self.breaker.failures} failures in a row"
+        if self.status in (PluginStatus.ENABLED, PluginStatus.DISABLED):
+            return None
+        return f"{self.status}: {self.reason}" if self.reason else self.status
+
+    def _rests_for(self, now: float) -> float:
+        """Seconds until its breaker lets it be tried again; 0 if it may be used."""
+        until = self.breaker.open_until if self.status in OFFERED else None
+        return max(0.0, until - now) if until is not None else 0.0
+
     def info(self, now: float) -> PluginInfo:
         status, reason = self.status, self.reason
-        if status in OFFERED and self.breaker.open_until is not None and self.breaker.open_until > now:
-            left = self.breaker.open_until - now
+        if left := self._rests_for(now):
             status = PluginStatus.TRIPPED
             reason = f"{self.breaker.failures} failures in a row; it is tried again in {left:.0f} s"
         return PluginInfo(self.name, status, reason, self.source, self.tools, self.problems)

@@ -235,6 +235,12 @@ class ToolRegistry:
         return [entry.info(now) for entry in self._entries.values()]
 
     @property
+    def troubles(self) -> dict[str, str | None]:
+        """What is wrong with each plugin, or None, by name. Cheap: for whoever looks all the time."""
+        now = self._now()
+        return {name: entry.trouble(now) for name, entry in self._entries.items()}
+
+    @property
     def tools(self) -> Mapping[str, Tool]:
         """The tools that are offered, by name. Those of a plugin that is off, and those of tier deny, are not."""
         return MappingProxyType({name: tool for name, tool in self._tools.items() if self.find(name) is not None})

@@ -29,8 +29,8 @@ SPEECH: Final = 1_000
 WORD: Final = "hey_jarvis"
 
 TICK: Final = FRAME_MS / 1000
-REST: Final = 1.0
-"""While nothing can happen the microphone gives one frame a second, and the speaker asks for one: a week holds
+REST: Final = 2.0
+"""While nothing can happen the microphone gives a frame each two seconds, and the speaker asks for one: a week holds
 thirty million frames, and nearly all of them are alike."""
 
 _BLOCK: Final = SPEAKER_RATE * FRAME_MS // 1000

@@ -83,14 +83,18 @@ def test_a_plugin_that_keeps_crashing_is_left_alone_and_comes_back(tmp_path: Pat
             assert (await runner.call("work", "")).status == "crashed"
         assert registry.plugins[0].status is PluginStatus.TRIPPED
         assert registry.plugins[0].reason == "5 failures in a row; it is tried again in 30 s"
+        assert registry.troubles == {"moody": "tripped: 5 failures in a row"}
+        await clock.advance(1.0)
+        assert registry.troubles == {"moody": "tripped: 5 failures in a row"}, "no new words each second"
         outcome = await runner.call("work", "")
-        assert (outcome.status, "try it again in 30 seconds" in outcome.output) == ("refused", True)
+        assert (outcome.status, "try it again in 29 seconds" in outcome.output) == ("refused", True)
         instance = registry._entries["moody"].instance
         assert isinstance(instance, Moody)
         instance.broken = False
         await clock.advance(COOL_DOWN_S)
         assert (await runner.call("work", "")).status == "ok"
         assert registry.plugins[0].status is PluginStatus.ENABLED
+        assert registry.troubles == {"moody": None}
         await registry.stop()
         await runner.close()
 
