@@ -8,6 +8,7 @@ that is not in the list of those that such a pipeline consists of ends it, as do
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ _NAMES: Final = {name: name for name in (_PIPELINE, _FUNCTION, _FLATTEN, _SCALER
 
 _NUMBERS: Final = ("f4", "f8", "i4", "i8")
 _DAMAGED: Final = "it is damaged"
+_NOT_OURS: Final = "not a verifier of openWakeWord's train_custom_verifier"
 
 _Values = npt.NDArray[np.float64]
 
@@ -57,10 +59,14 @@ def read_foreign_verifier(path: Path, word: str) -> WakeVerifier:
     try:
         if len(data) > _MAX_BYTES:
             raise _Refused(f"{len(data)} bytes are too many")
-        return _verifier(_read(data), word)
-    except (_Refused, ValueError, IndexError, KeyError, TypeError, EOFError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelLoadError(f"{path}: not a verifier of openWakeWord's train_custom_verifier: {reason}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of escapes in the text of a damaged file
+            return _verifier(_read(data), word)
+    except KeyError as error:
+        raise ModelLoadError(f"{path}: {_NOT_OURS}: it has no {error}") from error
+    except (_Refused, ValueError, IndexError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelLoadError(f"{path}: {_NOT_OURS}: {reason}") from error
 
 
 class _Refused(Exception):
@@ -109,9 +115,12 @@ class _Machine:
         return taken
 
     def name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise _Refused(_DAMAGED)
         known = _NAMES.get(f"{module}.{name}")
         if known is None:
-            raise _Refused(f"it wants {module}.{name}, which no such verifier needs")
+            shown = ascii(f"{module}.{name}"[:80]).strip("'")  # it may hold what a terminal obeys
+            raise _Refused(f"it wants {shown}, which no such verifier needs")
         self.push(_Name(known))
 
     def make(self) -> None:
@@ -213,6 +222,8 @@ def _verifier(pipeline: Any, word: str) -> WakeVerifier:
     if not (scaling["with_mean"] is scaling["with_std"] is True):
         raise _Refused("its second step does not scale")
     mean, scale = _array(scaling["mean_"]), _array(scaling["scale_"])
+    if not (scale > 0).all():
+        raise _Refused("its second step divides by what is not over 0")
     weights = _array(regression["coef_"]).reshape(-1) / scale
     (bias,) = _array(regression["intercept_"])
     return WakeVerifier(word, weights.reshape(-1, EMBEDDING_SIZE), float(bias - weights @ mean))

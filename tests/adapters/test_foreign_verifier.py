@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assistant.adapters.foreign_verifier import read_foreign_verifier
 from assistant.errors import ModelLoadError
@@ -82,6 +84,23 @@ def test_a_file_that_is_cut_off_is_refused(folder: Path, tmp_path: Path, part: i
             read_foreign_verifier(file, "alexa")
 
 
+@given(data=st.data())
+def test_no_damage_gets_through_as_another_error(folder: Path, data: st.DataObject) -> None:
+    whole = (folder / "protocol-4.pkl").read_bytes()
+    bad = bytearray(whole)
+    structure = [number for number in range(len(whole)) if number < 800 or number > len(whole) - 400]
+    for _ in range(data.draw(st.integers(1, 4))):
+        bad[data.draw(st.sampled_from(structure))] = data.draw(st.integers(0, 255))
+    file = folder / "mutated.pkl"
+    file.write_bytes(bad)
+    try:
+        verifier = read_foreign_verifier(file, "alexa")
+    except ModelLoadError as error:
+        assert "\n" not in str(error) and str(error).isprintable()
+    else:
+        assert verifier.window == 16
+
+
 class Reducing:
     """Pickled as the call of a function."""
 
@@ -129,6 +148,8 @@ HOSTILE = {
     "no mark": b"\x80\x04]e.",
     "a list that holds itself": b"\x80\x04]\x94h\x00a.",
     "no end": b"\x80\x04N",
+    "a name for the terminal": b"\x80\x04" + short("os\x1b[2J") + short("system") + b"\x93.",
+    "a name of nested lists": b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + short("x") + b"\x93.",
     "nothing": b"",
     "text": b"not a pickle",
 }
@@ -149,7 +170,7 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(
     monkeypatch.setattr(pickle, "loads", never)
     modules = set(sys.modules)
     with pytest.raises(
-        ModelLoadError, match=r"^[^\n]+: not a verifier of openWakeWord's train_custom_verifier: [^\n]+$"
+        ModelLoadError, match=r"^[^\n]+: not a verifier of openWakeWord's train_custom_verifier: [^\n\x1b]+$"
     ):
         read_foreign_verifier(file, "alexa")
     assert set(sys.modules) == modules, "something was imported"

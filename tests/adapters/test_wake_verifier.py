@@ -102,11 +102,11 @@ def array() -> bytes:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "not a verifier"),
-        (b"some text", "not a verifier"),
+        (b"", "it is no .npz archive"),
+        (b"some text", "it is no .npz archive"),
         (b"PK\x03\x04 and then nothing", "not a verifier"),
         (archive()[:3000], "not a verifier"),
-        (array(), "not a verifier"),
+        (array(), "it is no .npz archive"),
         (b"\x80\x04N.", "this is a pickle, which can run anything; .*assistant wake verifier import"),
         (archive(weights=np.array([Boom()])), "not a verifier"),
         (archive(word=np.array([Boom()])), "not a verifier"),
