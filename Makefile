@@ -36,8 +36,8 @@ lint: setup ## Check style and types
 bench: setup ## Measure: wake words, latency, memory, start-up
 	@$(BIN)/python -m bench $(ARGS)
 
-simulate: setup ## Play a week in a simulated house: make simulate DAYS=7 SEED=1
-	@$(BIN)/python -m tests.simulation --days $(or $(DAYS),7) --seed $(or $(SEED),1) $(ARGS)
+simulate: setup ## Play a week in a simulated house: make simulate DAYS=7 SEED=1 SEEDS=1
+	@$(BIN)/python -m tests.simulation --days $(or $(DAYS),7) --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) $(ARGS)
 
 size: setup ## Measure the wheel, the installed tree and the exposure of the service
 	@$(BIN)/python -m bench.size

@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from tests.simulation.plan import draw
-from tests.simulation.play import NO_TRACE, Report, describe, play, shrink
+from tests.simulation.play import NO_TRACE, Report, Span, describe, play, shrink
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--days", type=float, default=7.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="play so many, from --seed on, a process each core")
     parser.add_argument("--trace", type=float, metavar="S", help="print what happens within a minute of this time")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a smaller plan that fails, too")
     options = parser.parse_args()
-    plan = draw(options.seed, options.days)
     trace = NO_TRACE if options.trace is None else (options.trace - 60, options.trace + 60)
-    report = play(plan, options.days, trace)
-    _print(report, options.seed)
-    if not report.failed:
-        return 0
-    print(f"see it again: make simulate DAYS={options.days:g} SEED={options.seed}")
-    if options.trace is None and not options.no_shrink:
-        smallest, found = shrink(plan, options.days)
+    seeds = range(options.seed, options.seed + options.seeds)
+    cores = min(len(os.sched_getaffinity(0)), options.seeds)
+    began = time.monotonic()
+    failed = []
+    with ProcessPoolExecutor(cores) if cores > 1 else contextlib.nullcontext() as pool:
+        spread = pool.map if pool is not None else map
+        for seed, report in zip(seeds, spread(partial(_play, options.days, trace), seeds), strict=True):
+            _print(report, seed)
+            if report.failed:
+                print(f"see it again: make simulate DAYS={options.days:g} SEED={seed}", flush=True)
+                failed.append(seed)
+    took, days = time.monotonic() - began, options.days * options.seeds
+    worked = sum(os.times()[:4])
+    print(
+        f"speed:      {days:g} days in {took:.1f} s: {days / took * 60:.1f} days a minute on {cores} core(s), "
+        f"{worked / days:.1f} s of CPU a day"
+    )
+    if failed and options.trace is None and not options.no_shrink:
+        smallest, found = shrink(draw(failed[0], options.days), options.days)
         print(f"the smallest plan that was found to fail ({found.reason}):\n{describe(smallest)}")
-    return 1
+    return int(bool(failed))
+
+
+def _play(days: float, trace: Span, seed: int) -> Report:
+    return play(draw(seed, days), days, trace)
 
 
 def _print(report: Report, seed: int) -> None:
     counts = report.counts
     turns = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.turns.items()))
     troubles = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.troubles.items()) if kind != "(down)")
-    speed = report.days / (report.took_s / 60)
-    print(f"seed {seed}: {report.days:g} days in {report.took_s:.1f} s, {speed:.0f} days a minute, on one core")
+    print(f"seed {seed}: {report.days:g} days")
     print(f"turns:      {sum(counts.turns.values())} ({turns})")
     print(f"troubles:   {sum(counts.troubles.values()) - counts.troubles['(down)']} ({troubles})")
     print(f"rings:      {counts.rings}; restarts: {counts.restarts}; events: {counts.events}")

@@ -96,7 +96,6 @@ class Report:
     counts: Counts
     footprints: tuple[Footprint, ...]
     days: float
-    took_s: float
 
     @property
     def failed(self) -> bool:
@@ -287,7 +286,6 @@ class Player:
         self._trace = trace
         self._plan = plan
         self._days = days
-        self._began = time.monotonic()
 
     def run(self) -> Report:
         with tempfile.TemporaryDirectory(prefix="hearth-") as folder:
@@ -316,7 +314,6 @@ class Player:
                 house.watch.counts,
                 house.watch.footprints,
                 self._days,
-                time.monotonic() - self._began,
             )
 
     async def _visits(self, house: House, zero: float) -> None:
