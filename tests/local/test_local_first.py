@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from assistant.core import events as ev
+from assistant.core.completeness import Completeness
 from assistant.core.events import ResponseStatus
 from assistant.core.history import Message
 from assistant.local.faults import parse_fault
@@ -123,6 +124,28 @@ def test_what_the_house_understands_never_leaves_it() -> None:
             house.ask("what time is it", aloud=False)
             await house.until(ev.ToolCalled)
             assert counters.messages_out == 1 + 1 + 2  # one old message, the request, and the response
+
+    run(main)
+
+
+def test_the_house_tells_whether_its_own_sentences_are_whole() -> None:
+    async def main() -> None:
+        async with owner() as house:
+            house.ask("set a timer for five minutes")  # the microphone's first utterance
+            await house.answered(await house.until(ev.ToolCalled), "Timer set.")
+
+            async def so_far() -> Completeness:
+                told: asyncio.Future[Completeness] = asyncio.get_running_loop().create_future()
+                house.session.ask_completeness(told.set_result)
+                return await told
+
+            for text, found in (
+                ("set a timer for", Completeness.UNFINISHED),
+                ("what time is it", Completeness.OPEN),  # the provider's
+            ):
+                house.session.append(spoken(text))
+                assert await so_far() is found
+                house.session.clear()
 
     run(main)
 
