@@ -27,6 +27,7 @@ from assistant.control import server as control_server
 from assistant.control import socket_path
 from assistant.controls import Controls
 from assistant.core import events as ev
+from assistant.core.capture_health import CaptureFault
 from assistant.core.liveness import Liveness
 from assistant.ears import Ears, MuteFile
 from assistant.errors import EXIT_RESTART, HearthError
@@ -171,6 +172,8 @@ class Daemon:
         self._meter.hear(heard)
         if heard.faults:
             self._health.trouble("microphone sound", "; ".join(heard.faults))
+            if CaptureFault.SILENT.value in heard.faults:
+                self._ears.reopen("it gives digital silence")  # what hangs in a driver or a sound server comes back
         elif heard.faults is not None:
             self._health.well("microphone sound")
         if self._recording_end is not None and heard.frame.end >= self._recording_end:

@@ -151,6 +151,13 @@ class Ears:
                 if self._open and not self._barren and self._lost is None:
                     self._health.well(PART)
 
+    def reopen(self, why: str) -> None:
+        """Take the microphone for lost, and open it again; but not one that is no device, such as a recording, which
+        would begin anew."""
+        if self._open and self._lost is None and self._microphone.steady:
+            self._lost = DeviceError(why)
+            self._changed.set()
+
     def stop(self) -> None:
         """Close the device for good. Safe to call twice."""
         self._opening += 1

@@ -98,6 +98,23 @@ async def settle() -> None:
         await asyncio.to_thread(int)
 
 
+def test_a_microphone_can_be_opened_again_on_demand_but_not_a_recording(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.microphone.frames(3)
+        world.ears.reopen("it gives digital silence")
+        world.ears.reopen("it gives digital silence")
+        await settle()
+        assert world.troubles == ["lost: it gives digital silence"]
+        await asyncio.sleep(1.0)
+        assert world.ears.open and world.troubles == [] and world.microphone.starts == 2
+        world.microphone.steady = False
+        world.ears.reopen("it gives digital silence")
+        await asyncio.sleep(1.0)
+        assert world.ears.open and world.microphone.starts == 2
+
+    scene(tmp_path, play)
+
+
 def test_a_lost_microphone_is_opened_again_and_its_samples_go_on(tmp_path: Path) -> None:
     async def play(world: World) -> None:
         world.microphone.frames(3)
