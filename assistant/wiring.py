@@ -20,6 +20,7 @@ from assistant.audio.analysis import Analyzer
 from assistant.audio.hearing import Ask, Hearing
 from assistant.audio.ports import Microphone, Speaker, WakeWordDetector
 from assistant.audio.reference import ReferenceBuffer
+from assistant.audio.stop_word import STOP, StopWord
 from assistant.audio.uplink import Uplink
 from assistant.audio.wake_history import WakeHistory
 from assistant.config import Config, Persona, Provider, WakeWord, providers_in_use
@@ -32,6 +33,7 @@ from assistant.core.endpointing import Endpointer, EndpointingSettings
 from assistant.core.events import Event
 from assistant.core.policy import END_CONVERSATION, ConversationSettings, FollowUp
 from assistant.core.pricing import Price
+from assistant.core.stop_word import StopGate
 from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.errors import ConfigError
 from assistant.journal import Journal
@@ -78,10 +80,10 @@ def conversation_settings(config: Config, tools: ToolRegistry) -> ConversationSe
     session, endpointing = config.session, config.endpointing
     return ConversationSettings(
         barge_in=echo_choice.barge_in(config),
-        duck_db=config.barge_in.duck_db,
-        follow_up=FollowUp(config.follow_up.mode),
         volume=config.audio.output.volume,
         speech_volume=echo_choice.speech_volume(config),
+        duck_db=config.barge_in.duck_db,
+        follow_up=FollowUp(config.follow_up.mode),
         follow_up_window=config.follow_up.window_s,
         no_speech_timeout=endpointing.no_speech_timeout_s,
         max_utterance=endpointing.max_utterance_s,
@@ -354,7 +356,18 @@ def analyzer(config: Config, reference: ReferenceBuffer | None = None) -> Analyz
         echo = echo_choice.echo_path(config, reference, report.leak_db if report else None)
     recording = (config.audio.input.device or "").startswith(WAV_PREFIX)  # it may hold silence, and keeps its own time
     vad = WebRtcVad(config.vad.aggressiveness)
-    return Analyzer(wake_words(config), vad, echo, None if recording else CaptureHealth())
+    stop = stop_word(config) if echo is not None else None
+    return Analyzer(wake_words(config), vad, echo, None if recording else CaptureHealth(), stop)
+
+
+def stop_word(config: Config) -> StopWord | None:
+    """What hears a spoken "stop" into what is played; None where that is not wanted."""
+    if config.barge_in.mode == "off" or not config.barge_in.stop_word:
+        return None
+    from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
+
+    microphone, own_voice = OpenWakeWordDetector([STOP]), OpenWakeWordDetector([STOP])
+    return StopWord(microphone, own_voice, StopGate(config.barge_in.stop_threshold))
 
 
 def wake_gate(config: Config) -> WakeGate:

@@ -24,6 +24,9 @@ _ENDINGS: Final = (".onnx", ".tflite", ".json")
 _VERSION: Final = re.compile(r"_v\d+(\.\d+)*$")
 REINSTALL: Final = "pip install --force-reinstall --no-deps openwakeword==0.4.0"
 
+STOP_MODEL: Final = Path(__file__).with_name("stop.npz")
+"""A word of our own, which ends an answer and wakes nobody: docs/echo.md. It is not listed among the wake words."""
+
 # What to say, where it is not simply the name. Both models know more ways to say it; see openWakeWord's docs/models.
 _PHRASES: Final = {"timer": "set a five minute timer", "weather": "what's the weather"}
 
@@ -57,8 +60,8 @@ def bundled_wake_words() -> tuple[str, ...]:
 def find_wake_model(word: str) -> WakeModel:
     """The model of a wake word: a bundled name ("hey_jarvis") or the path of a custom ``.onnx`` file.
 
-    A custom wake word is named after its file, without a version: ``ok_house_v0.2.onnx`` is "ok_house". Raises
-    ModelLoadError if there is no such name or file.
+    "stop" is the word that ends an answer. A custom wake word is named after its file, without a version:
+    ``ok_house_v0.2.onnx`` is "ok_house". Raises ModelLoadError if there is no such name or file.
     """
     path = Path(word)
     if path.suffix == ".tflite":
@@ -73,6 +76,8 @@ def find_wake_model(word: str) -> WakeModel:
             message = f"{word}: cannot read this wake-word model ({error.strerror}); check the path, or use {_listed()}"
             raise ModelLoadError(message) from error
         return WakeModel(wake_word_name(word), path)
+    if word == STOP_MODEL.stem:
+        return WakeModel(word, STOP_MODEL)
     bundled = _bundled()
     if word not in bundled:
         close = difflib.get_close_matches(word.lower().replace(" ", "_").replace("-", "_"), bundled, n=1)

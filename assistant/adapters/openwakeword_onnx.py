@@ -32,6 +32,7 @@ from assistant.adapters.openwakeword_models import (
     EMBEDDING_MODEL,
     MEL_MODEL,
     REINSTALL,
+    STOP_MODEL,
     WakeModel,
     bundled_wake_words,
     find_wake_model,
@@ -40,6 +41,7 @@ from assistant.adapters.openwakeword_models import (
     wake_word_name,
 )
 from assistant.adapters.openwakeword_stream import PAST_ROWS, STEP_ROWS, stream_model
+from assistant.adapters.word_head import WordHead, read_head
 from assistant.core.wake_attempts import NEAR_MISS
 from assistant.core.wake_gate import NOT_ASKED
 from assistant.core.wake_verifier import NO_VERIFIERS, WakeVerifier
@@ -85,7 +87,7 @@ class OpenWakeWordDetector:
         self.names = _unique_names(models)
         self.verified: Mapping[str, float] = NOT_ASKED
         self._mel, self._embedding = _shared_networks(models_folder())
-        self._words = [_Word.load(model) for model in models]
+        self._words = [_load_word(model) for model in models]
         self._verifiers = _fitting(verifiers, self._words)
         window = max(word.window for word in self._words)
         self._memory = window + _PAST_STEPS  # steps that a score depends on, apart from the overlap before them
@@ -196,7 +198,11 @@ class _Word:
         return max(float(scores[phrase]) for phrase in self.phrases)
 
 
-def _fitting(verifiers: Mapping[str, WakeVerifier], words: Sequence[_Word]) -> dict[str, WakeVerifier]:
+def _load_word(model: WakeModel) -> _Word | WordHead:
+    return read_head(model.path, model.name) if model.path == STOP_MODEL else _Word.load(model)
+
+
+def _fitting(verifiers: Mapping[str, WakeVerifier], words: Sequence[_Word | WordHead]) -> dict[str, WakeVerifier]:
     """The verifiers of these words. Raises ModelLoadError for one that looks at more or fewer embeddings."""
     fitting = {}
     for word in words:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from assistant.audio.device_echo import DeviceEchoPath
 from assistant.audio.echo import EchoPath
 from assistant.audio.ports import VoiceActivityDetector, WakeWordDetector
+from assistant.audio.stop_word import StopWord
 from assistant.core.barge_in import Evidence
 from assistant.core.capture_health import CaptureHealth
 from assistant.types import FRAME_MS, AudioFrame
@@ -40,6 +41,7 @@ class Heard:
     verified: how sure the verifiers are that were asked in that step.
     evidence: whether somebody speaks into the answer; None where echo is not cancelled.
     faults: what is wrong with the microphone, a line each, if that has changed with this frame.
+    stop: whether somebody has just said "stop" into what is played.
     """
 
     frame: AudioFrame
@@ -48,12 +50,14 @@ class Heard:
     evidence: Evidence | None = None
     faults: tuple[str, ...] | None = None
     verified: Mapping[str, float] = field(default_factory=dict)
+    stop: bool = False
 
 
 class Analyzer:
     """Wake words and VAD on one stream of frames. One thread at a time.
 
-    With ``echo``, it is the echo path that asks its VADs. With ``capture``, faults of the microphone are found.
+    With ``echo``, it is the echo path that asks its VADs, and ``stop_word`` hears what it cleans. With ``capture``,
+    faults of the microphone are found.
     """
 
     def __init__(
@@ -62,11 +66,13 @@ class Analyzer:
         vad: VoiceActivityDetector,
         echo: EchoPath | DeviceEchoPath | None = None,
         capture: CaptureHealth | None = None,
+        stop_word: StopWord | None = None,
     ) -> None:
         self._wake_words = wake_words
         self._vad = vad
         self._echo = echo
         self._capture = capture
+        self._stop_word = stop_word
 
     def analyze(self, frame: AudioFrame) -> Heard:
         faults = None
@@ -78,7 +84,9 @@ class Analyzer:
             return Heard(frame, speech, scores, faults=faults, verified=self._wake_words.verified)
         cleaned = self._echo.clean(frame)
         scores = self._wake_words.process(cleaned.words)
-        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults, self._wake_words.verified)
+        stop = self._stop_word is not None and self._stop_word.hear(cleaned.words, cleaned.played)
+        verified = self._wake_words.verified
+        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults, verified, stop)
 
 
 class AnalysisThread:

@@ -82,6 +82,8 @@ class Hearing:
         if self._history is not None:
             name = hit.name if hit else None
             self._history.hear(frame, heard.scores, name, speaking=speaking, verified=heard.verified)
+        if heard.stop and self._expected in (Expect.NOTHING, Expect.BARGE_IN):  # in a request it is a word of it
+            self._emit(ev.StopRequested(self._now(), spoken=True))
         if heard.evidence is not None:
             self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
         self._confirm(heard.speech if heard.evidence is None else heard.evidence.speech)

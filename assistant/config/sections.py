@@ -244,6 +244,8 @@ class BargeIn(Block):
     duck_db: float = Field(
         default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"
     )
+    stop_word: Switch = Field(default=True, description='Whether a spoken "stop" ends what is played, in every mode')
+    stop_threshold: float = Field(default=0.9, gt=0, lt=1, description='A score from here on is a "stop"')
 
 
 class Echo(Block):

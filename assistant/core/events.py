@@ -305,9 +305,10 @@ class VolumeChanged:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """End whatever is going on, silently: a button, a command, a shutdown."""
+    """End whatever is going on, silently: a button, a command, a shutdown; or ``spoken``, the word "stop"."""
 
     at: float
+    spoken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,8 +362,8 @@ Event: TypeAlias = (
     | AnnouncementRaised
     | ListenRequested
     | MuteChanged
-    | StopRequested
     | VolumeChanged
+    | StopRequested
     | AlertRaised
     | AlertEnded
     | Tick

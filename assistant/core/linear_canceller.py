@@ -42,7 +42,8 @@ _UNEXPLAINED: Final = 0.4
 """How much of that counts as somebody else's. Less than all: some of it is echo that is not known yet."""
 _CONSTRAINED: Final = 8  # partitions in each frame that are cut to their length: all of them would double the CPU
 _FIRST_FRAMES: Final = 15  # of playback, that tell how loud the echo is
-_AUDIBLE: Final = 10 ** (-50 / 10)  # power of a frame of reference that counts for that
+_AUDIBLE: Final = 10 ** (-50 / 10)
+"""Power of a frame of reference that counts for that; and of what a filter leaves that does harm."""
 _LOUDER: Final = 1.1
 """A filter that makes the microphone louder than this is of another room, or of another delay. Power, over the latest
 frames."""
@@ -67,7 +68,7 @@ class LinearCanceller:
     """An :class:`~assistant.audio.ports.EchoCanceller` without delay. One thread at a time."""
 
     def __init__(self) -> None:
-        self._to_mic_rate = _Downsampler()
+        self._to_mic_rate = Downsampler()
         self.reset()
 
     def reset(self) -> None:
@@ -78,6 +79,7 @@ class LinearCanceller:
         self._bent: _Complex = np.zeros_like(self._far)  # spectra of x(|x| - b)
         self._near: _Floats = np.full(_BINS, 1e-3, np.float32)  # power spectrum of what the filter does not explain
         self._turn = 0
+        self._quiet_for = 0  # frames of reference
         self._drift = 0.0
         self._squares = self._cubes = 0.0  # sums over the reference, for b
         self._bend = 0.0
@@ -122,7 +124,9 @@ class LinearCanceller:
         """Take the next frame of reference; frames overlap by half for the Fourier transform."""
         size: _Floats = np.abs(far)
         power = float(far @ far)
+        self._quiet_for += 1
         if power > _AUDIBLE * FRAME_SAMPLES:
+            self._quiet_for = 0
             self._squares = _LEVEL_MEMORY * self._squares + power
             self._cubes = _LEVEL_MEMORY * self._cubes + float(far * far @ size)
         like_far = np.float32(self._cubes / self._squares if self._squares else 0.0)
@@ -142,6 +146,11 @@ class LinearCanceller:
         if self._first_frames < _FIRST_FRAMES:
             self._guess(left)
             return
+        if self._quiet_for < PARTITIONS:  # silence teaches nothing, and makes nothing doubtful
+            self._learn_room(error, echo, far_power)
+        self._filter *= np.exp(np.float32(self._drift) * _LATER)
+
+    def _learn_room(self, error: _Complex, echo: _Complex, far_power: _Floats) -> None:
         unexplained = 0.5 * (far_power * self._doubt).sum(0) + _UNEXPLAINED * self._near + np.float32(1e-6)
         self._learn_drift(error / unexplained, echo, unexplained)
         self._learn_bend(error / unexplained, unexplained)
@@ -152,7 +161,6 @@ class LinearCanceller:
         self._doubt *= _STAY
         self._doubt += (1 - _STAY) * filter_power
         self._constrain()
-        self._filter *= np.exp(np.float32(self._drift) * _LATER)
 
     def _guess(self, heard: _Floats) -> None:
         """How strong the echo is says how unsure one must be of a filter of zeros."""
@@ -193,7 +201,8 @@ class LinearCanceller:
         """Whether the filter adds more than it takes away. Then it begins anew, as unsure as the echo may be loud."""
         self._powers.append((float(heard @ heard), float(left @ left)))
         before, after = (sum(powers) for powers in zip(*self._powers, strict=True))
-        if len(self._powers) < _LATEST_FRAMES or after <= _LOUDER * before:
+        harmless = max(_LOUDER * before, _AUDIBLE * FRAME_SAMPLES * _LATEST_FRAMES)
+        if len(self._powers) < _LATEST_FRAMES or after <= harmless:
             return False
         heard_now, left_now = self._powers[-1]
         believable = np.float32(min(1.0, heard_now / max(left_now, 1e-9)))
@@ -214,7 +223,7 @@ def _spectrum(frame: _Floats) -> _Complex:
     return np.fft.rfft(np.concatenate((np.zeros(FRAME_SAMPLES, np.float32), frame))).astype(np.complex64)
 
 
-class _Downsampler:
+class Downsampler:
     """24 to 16 kHz in frames of 20 ms, half a millisecond late. What is at 16 kHz already passes."""
 
     _HALF: Final = 12  # taps on each side

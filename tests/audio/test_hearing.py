@@ -38,12 +38,18 @@ class Room:
         )
 
     def hear(
-        self, frames: int, *, speech: bool = False, score: float | None = None, evidence: Evidence | None = None
+        self,
+        frames: int,
+        *,
+        speech: bool = False,
+        score: float | None = None,
+        evidence: Evidence | None = None,
+        stop: bool = False,
     ) -> None:
         for _ in range(frames):
             scores = None if score is None else {"alexa": score}
             frame = AudioFrame(self.index * FRAME_SAMPLES, bytes(FRAME_BYTES), 0.0)
-            self.hearing.hear(Heard(frame, speech, scores, evidence))
+            self.hearing.hear(Heard(frame, speech, scores, evidence, stop=stop))
             self.index += 1
 
 
@@ -182,3 +188,21 @@ def test_speech_over_an_earcon_is_an_utterance() -> None:
     room.hearing.expect(Expect.UTTERANCE, 0, 0)
     room.hear(20, speech=True, evidence=Evidence(False))
     assert [type(event) for event in room.events] == [ev.SpeechStarted]
+
+
+@pytest.mark.parametrize("expect", [Expect.NOTHING, Expect.BARGE_IN])
+def test_a_spoken_stop_ends_what_is_played(expect: Expect) -> None:
+    room = Room()
+    room.hearing.expect(expect, None, 0)
+    room.hear(5)
+    room.hear(1, stop=True)
+    room.hear(5)
+    assert room.events == [ev.StopRequested(5 * 0.02, spoken=True)]
+
+
+@pytest.mark.parametrize("expect", [Expect.UTTERANCE, Expect.FOLLOW_UP])
+def test_in_a_request_it_is_a_word_of_it(expect: Expect) -> None:
+    room = Room()
+    room.hearing.expect(expect, None, 0)
+    room.hear(1, stop=True)
+    assert room.events == []
