@@ -83,6 +83,14 @@ def test_a_loudspeaker_that_saturates_is_followed() -> None:
     assert -2.0 < canceller.bend < -0.7
 
 
+def test_silence_makes_nothing_doubtful() -> None:
+    """Else each answer would begin with an echo that is taken for a person."""
+    room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-20.0), 1), LinearCanceller(), answer()
+    removed_db(room, canceller, far, 8)
+    removed_db(room, canceller, cycle([SILENT_FAR]), 4)
+    assert removed_db(room, canceller, far, 1) > 20
+
+
 def test_a_perfect_loudspeaker_is_taken_for_one() -> None:
     room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-20.0), 1), LinearCanceller(), answer()
     removed_db(room, canceller, far, 6)

@@ -98,6 +98,17 @@ def test_a_saturating_loudspeaker_makes_what_no_filter_can_predict() -> None:
     assert misfit(0.0) < -25 < -15 < misfit(4.0)
 
 
+def test_a_skewed_loudspeaker_makes_more_of_a_push_than_of_a_pull() -> None:
+    push, pull = click_at(5, 30), [(-np.frombuffer(far, "<i2")).tobytes() for far in click_at(5, 30)]
+
+    def difference(skew: float) -> float:
+        one, two = (hear(SimulatedRoom(replace(QUIET, skew=skew)), far) for far in (push, pull))
+        return level(one) - level(two)
+
+    assert difference(0.0) == pytest.approx(0.0, abs=0.1)
+    assert difference(0.3) > 4.0
+
+
 def test_a_frame_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="960 bytes"):
         SimulatedRoom(DESK).hear(bytes(FRAME_BYTES))
