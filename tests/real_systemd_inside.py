@@ -201,6 +201,9 @@ def credentials() -> None:
     Path("/etc/hearth/config.yaml").write_text(CONFIG.replace("local", "openai"))
     run("systemctl", "restart", "hearth")
     note("the daemon runs with provider openai", active(), show("StatusText"))
+    doctor = run("/usr/bin/hearth", "doctor", "--offline", "--json", check=False).stdout.splitlines()
+    (secrets,) = [line for line in map(json.loads, doctor) if line["check"] == "secrets"]
+    note("sudo hearth doctor sees the key of the service that runs", secrets["level"] == "ok", secrets["text"])
     leaked = KEY in run("journalctl", "-u", "hearth", "--no-pager").stdout
     note("the key is in no log line", not leaked, "journalctl -u hearth")
     Path("/etc/hearth/config.yaml").write_text(CONFIG)
