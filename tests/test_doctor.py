@@ -57,10 +57,19 @@ def test_a_microphone_that_cancels_and_a_mode_that_does_not_ask(capsys: pytest.C
     assert "barge_in.mode is wake_word: as long as it is, this changes nothing" in shown
 
 
-def test_without_cancellation_there_is_nothing_to_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "config.yaml").write_text("echo: {canceller: off}")
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ("echo: {canceller: off}", "echo.canceller is off"),
+        ("audio: {output: {device: none}}", "microphone or speaker is a file"),
+    ],
+)
+def test_without_cancellation_there_is_nothing_to_test(
+    settings: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(settings)
     assert execute(["doctor", "--echo", "--config", str(tmp_path / "config.yaml")]) != 0
-    assert "echo.canceller is off" in capsys.readouterr().err
+    assert why in (shown := capsys.readouterr().err) and "nothing to test" in shown
 
 
 @pytest.mark.sound

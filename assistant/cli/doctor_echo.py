@@ -22,7 +22,6 @@ SPEECH = (
     "Your timer for ten minutes has been set. The recipe needs two eggs, a cup of flour and a pinch of salt. "
 )
 
-
 ADVICE = {
     Shortfall.LATE: f"more than {MAX_DELAY_MS:.0f} ms; wireless speakers are often like that: use a wire",
     Shortfall.LEFT: "is another speaker heard than the one that is played on, or is an effect such as loudness on?",
@@ -34,7 +33,8 @@ DEVICE_LEFT = "do microphone and speaker both belong to the canceller? docs/echo
 def main(config: Config) -> int:
     """Runs the test, prints what it found, and keeps it in the state folder."""
     if echo_choice.canceller(config) == "off":
-        why = "microphone or speaker is a file" if config.echo.canceller == "auto" else "echo.canceller is off"
+        auto = "microphone or speaker is a file, or livekit cannot be loaded"
+        why = auto if config.echo.canceller == "auto" else "echo.canceller is off"
         complain(f"assistant doctor: {why}: there is nothing to test")
         return EXIT_UNAVAILABLE
     return run_async(_run(config))
