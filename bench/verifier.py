@@ -5,7 +5,7 @@ usage (in a source checkout): python -m bench.verifier
 62 people say "alexa" (``../shared/speech``), others say other words, and a synthesizer says words that sound like it. A
 verifier is trained on seven eighths of the people and of the other words, and judged on the rest, in turn; a word that
 sounds alike is judged by one that has never heard that word. In a quiet room, far away, in noise, and over the
-assistant's own voice, as loud and not cancelled.
+assistant's own voice, as loud and not cancelled (there the daemon does not ask it).
 """
 
 from __future__ import annotations

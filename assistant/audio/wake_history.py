@@ -156,8 +156,8 @@ def tries(entries: Iterable[HistoryEntry], verifiers: Mapping[str, float]) -> li
 
 
 def refused(entry: HistoryEntry, verifiers: Mapping[str, float]) -> bool:
-    """Whether the word's verifier, if it has one now, was not sure enough."""
-    return entry.verified is not None and entry.verified < verifiers.get(entry.word, 0.0)
+    """Whether the word's verifier, if it has one now, was not sure enough. While the assistant spoke it has no say."""
+    return not entry.speaking and entry.verified is not None and entry.verified < verifiers.get(entry.word, 0.0)
 
 
 def _open_private(path: Path, flags: int) -> BinaryIO:

@@ -26,7 +26,8 @@ class WakeWordSettings:
 
     threshold: a score from here on counts, 0 to 1.
     threshold_speaking: the same while the assistant speaks into the microphone; None: no different.
-    verifier_threshold: how sure the word's verifier must be as well, 0 to 1; None: it has none.
+    verifier_threshold: how sure the word's verifier must be as well, 0 to 1; None: it has none. It has no say
+        while the assistant speaks: with an answer over the word it refuses a third of them (bench/verifier.py).
     patience: (n, m): n of the last m scores must count. The detector gives one score each 80 ms.
     refractory_ms: time after a hit of this word in which no word gives a hit.
     """
@@ -121,7 +122,7 @@ class WakeGate:
     def _counts(self, name: str, score: float, verified: float) -> bool:
         latest = self._latest[name]
         word = self._words[name]
-        agreed = word.verifier_threshold is None or verified >= word.verifier_threshold
+        agreed = self.speaking or word.verifier_threshold is None or verified >= word.verifier_threshold
         latest.append(agreed and score >= (word.while_speaking if self.speaking else word.threshold))
         return sum(latest) >= word.patience[0]
 

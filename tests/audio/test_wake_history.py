@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,4 +188,6 @@ def test_what_the_verifier_said_is_kept_and_counts_in_what_if(tmp_path: Path) ->
     assert what_if(tries(entries, {"alexa": 0.5}), 0.4) == WhatIf(kept=1, added=1, lost=0)
     assert what_if(tries(entries, {"alexa": 0.1}), 0.4) == WhatIf(kept=1, added=2, lost=0)
     assert what_if(tries(entries, {"alexa": 0.95}), 0.4) == WhatIf(kept=0, added=1, lost=1)
+    spoken_into = [replace(entry, speaking=True) for entry in entries]
+    assert what_if(tries(spoken_into, {"alexa": 0.95}), 0.4) == WhatIf(kept=1, added=2, lost=0)
     assert what_if(tries(entries, {}), 0.4) == WhatIf(kept=1, added=2, lost=0), "the verifier was removed"

@@ -180,6 +180,13 @@ def test_a_verifier_has_to_agree_in_the_same_step() -> None:
     assert gate.feed(6400, {"alexa": 0.9, "hey": 0.8}, {"alexa": 0.1}) == WakeHit("hey", 0.8, 6400)
 
 
+def test_a_verifier_has_no_say_while_the_assistant_speaks() -> None:
+    gate = WakeGate([WakeWordSettings("alexa", 0.3, threshold_speaking=0.5, verifier_threshold=0.6)])
+    gate.speaking = True
+    assert gate.feed(1280, {"alexa": 0.4}, {"alexa": 0.9}) is None
+    assert gate.feed(2560, {"alexa": 0.5}, {"alexa": 0.1}) == WakeHit("alexa", 0.5, 2560)
+
+
 def test_patience_counts_the_steps_in_which_the_verifier_agreed() -> None:
     gate = WakeGate([WakeWordSettings("alexa", patience=(2, 3), verifier_threshold=0.5)])
     answers = [0.9, 0.1, 0.1, 0.9, 0.9]
