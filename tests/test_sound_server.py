@@ -137,3 +137,27 @@ def test_another_default_microphone_is_heard_from_then_on(sound: VSound, monkeyp
 
 def _paplay(sink: str) -> list[str]:
     return ["paplay", "--raw", f"--device={sink}", f"--rate={MIC_RATE}", "--channels=1", "--format=s16le", "/dev/stdin"]
+
+
+def test_a_spoken_stop_ends_the_answer_where_speech_does_not_and_starts_nothing_new(
+    tmp_path: Path, sound: VSound
+) -> None:
+    async def talk_on(peer: Peer) -> None:
+        await peer.open_session()
+        await peer.answer_everything("A tone.", TONE * 15)
+
+    with serving(talk_on) as server, House(tmp_path, base(server), config=CONFIG) as house:
+        process = house.start(**sound.changed_env)
+        house.wait_for("ready", within=30)
+        ask(sound)
+        house.wait_for("playback_started")
+        sound.play(room(0.3, "wait a moment", 1.0).tobytes())
+        assert not house.entries("end_turn"), "speech alone interrupts nothing before the echo test"
+        sound.play(room(0.2, "stop!", 1.2, "stop!", 0.5).tobytes())
+        house.wait_for("end_turn")
+        assert house.entries("end_turn")[0]["outcome"] == "stopped"
+        assert all(entry["spoken"] for entry in house.entries("stop_requested"))
+        assert house.entries("truncate_item"), "the brain learns how much was heard"
+        assert len(house.entries("begin_turn")) == 1
+        process.terminate()
+        assert house.end(10) == 0, house.log

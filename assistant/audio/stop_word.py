@@ -13,7 +13,7 @@ import numpy as np
 from assistant.audio.gated_wake_words import SkippingDetector
 from assistant.core.linear_canceller import Downsampler
 from assistant.core.stop_word import StopGate
-from assistant.types import FRAME_MS
+from assistant.types import FRAME_BYTES, FRAME_MS, SPEAKER_RATE
 
 STOP: Final = "stop"
 """The name of the word, and of its model."""
@@ -21,6 +21,7 @@ STOP: Final = "stop"
 LINGER_FRAMES: Final = 1000 // FRAME_MS
 """After playback, for whoever began to say it before the end; and answers have pauses."""
 
+_SILENCE: Final = bytes(SPEAKER_RATE * FRAME_MS // 1000 * 2)
 _AUDIBLE: Final = 30
 """The largest sample of a frame that is still silence: -60 dBFS, in steps of int16."""
 
@@ -38,13 +39,19 @@ class StopWord:
 
     def hear(self, heard: bytes, played: bytes) -> bool:
         """Take the next 20 ms of the microphone (16 kHz), and what was played meanwhile (24 kHz)."""
-        own = self._to_mic_rate.feed(np.frombuffer(played, "<i2").astype(np.float32))
-        audible = bool(np.any(np.abs(own) > _AUDIBLE))
-        self._silent_for = 0 if audible else self._silent_for + 1
+        own = self._own(played)
         active = self._silent_for < LINGER_FRAMES
-        own_pcm = np.clip(np.rint(own), -32768, 32767).astype("<i2").tobytes()
-        own_scores = self._own_voice.process(own_pcm) if active else self._own_voice.skip(own_pcm)
+        own_scores = self._own_voice.process(own) if active else self._own_voice.skip(own)
         if own_scores is not None:
             self._gate.play(own_scores[STOP])
         scores = self._microphone.process(heard) if active else self._microphone.skip(heard)
         return active and scores is not None and self._gate.hear(scores[STOP])
+
+    def _own(self, played: bytes) -> bytes:
+        """What was played at the microphone's rate."""
+        if played == _SILENCE:
+            self._silent_for += 1
+            return bytes(FRAME_BYTES)
+        own = self._to_mic_rate.feed(np.frombuffer(played, "<i2").astype(np.float32))
+        self._silent_for = 0 if np.any(np.abs(own) > _AUDIBLE) else self._silent_for + 1
+        return np.clip(np.rint(own), -32768, 32767).astype("<i2").tobytes()
