@@ -13,9 +13,13 @@ import pytest
 from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
 from assistant.adapters.verifier_file import read_verifier, write_verifier
 from assistant.adapters.wake_engines import load_detector
+from assistant.config import WakeWord, parse
 from assistant.core.wake_attempts import NEAR_MISS
 from assistant.core.wake_verifier import WakeVerifier
 from assistant.errors import HearthError, ModelLoadError
+from assistant.types import AudioFrame
+from assistant.wiring import analyzer as analyzer_of
+from assistant.wiring import wake_word_settings
 from tests.speech import Samples, concat, frames, in_room, say, silence
 
 
@@ -128,3 +132,23 @@ def test_what_is_no_verifier_of_this_word_is_said_in_one_line(tmp_path: Path, da
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"cannot read this verifier .* check the path"):
         read_verifier(tmp_path / "none.npz", "alexa")
+
+
+def test_the_daemon_hears_what_it_says_also_beside_another_engine(clip: Samples, tmp_path: Path) -> None:
+    write_verifier(tmp_path / "v.npz", verifier())
+    config = parse(
+        "wake: {words: [{model: hey_jarvis, engine: microwakeword}, {model: alexa, verifier: v.npz}]}",
+        tmp_path / "config.yaml",
+    )
+    analyzer = analyzer_of(config)
+    heard = [analyzer.analyze(AudioFrame(start, pcm, 0.0)) for start, pcm in frames(clip)]
+    steps = [(each.scores, each.verified) for each in heard if each.scores is not None]
+    assert sum(bool(verified) for _, verified in steps) >= 4
+    for scores, verified in steps:
+        assert list(verified) == (["alexa"] if scores["alexa"] >= NEAR_MISS else [])
+    (settings,) = [wake_word_settings(word) for word in config.wake.words if word.verifier]
+    assert (settings.name, settings.verifier_threshold) == ("alexa", 0.5)
+
+
+def test_a_word_without_a_verifier_asks_for_none() -> None:
+    assert wake_word_settings(WakeWord(model="alexa", verifier_threshold=0.9)).verifier_threshold is None
