@@ -118,6 +118,7 @@ class Supervisor:
             log.error(
                 "the state %s is %.0f s past its deadline: ended", self._engine.conversation.state, now - deadline
             )
+            self._journal.note("overdue", now, state=self._engine.conversation.state.value)
             self._engine.end_turn()
 
     def _stalled(self, seconds: float, where: str) -> None:

@@ -10,20 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
 from assistant import supervision
+from assistant.audio.ports import EndSink, FrameSink
+from assistant.core.capture_health import CaptureHealth
+from assistant.engine import Engine
 from assistant.testing import virtual_time
-from assistant.types import AudioFrame
+from assistant.types import FRAME_SAMPLES, AudioFrame
 from tests.simulation.plan import Item
 from tests.simulation.play import RESTART_S, House, furnished
-from tests.simulation.world import LabelReader
+from tests.simulation.world import LabelReader, SimulatedMicrophone
 
 TIMER_S: Final = 60.0
 ANSWER_S: Final = 20.0
@@ -31,7 +35,11 @@ SCENE_S: Final = 200.0
 GAP_S: Final = 0.1
 """The microphone gives a frame each 20 ms: a longer time without one is sound that nobody heard."""
 
+CLIPPED_S: Final = 30.0
+
 READ: Final = LabelReader.put
+_NOISE: Final = b"\x01\x00\xff\xff" * (FRAME_SAMPLES // 2)
+_CLIPPED: Final = b"\x00\x80\xff\x7f" * (FRAME_SAMPLES // 2)
 
 
 @dataclass
@@ -41,6 +49,8 @@ class Scene:
     house: House
     analyse: Callable[[LabelReader, AudioFrame], None] = READ
     """What the analysis does with a frame."""
+    deaf: bool = False
+    """Whether nothing that is said gets through."""
     began: float = 0.0
     noticed: float | None = None
     heard: list[float] = field(default_factory=list)
@@ -59,7 +69,7 @@ class Scene:
                 self.rang.append(entry["at"])
             case {"name": "health", "part": part, "trouble": str()} if not part.startswith("plugin"):
                 self.notice()
-            case {"name": "clock" | "stalled"}:
+            case {"name": "clock" | "overdue"}:
                 self.notice()
             case {"name": "tool_result", "status": status} if status != "ok":
                 self.notice()
@@ -67,7 +77,7 @@ class Scene:
     def end_of_daemon(self) -> None:
         """Whatever only a new process mends is mended, and a turn that was going on is lost."""
         self.restarted = True
-        self.analyse = READ
+        self.analyse, self.deaf = READ, False
         self.turn = self.turn or "lost"
         self.notice()
 
@@ -109,13 +119,13 @@ def suffers(kind: str, amount: float) -> Callable[[Scene], contextlib.AbstractCo
 
 @contextlib.contextmanager
 def analysis_hangs(scene: Scene) -> Iterator[None]:
-    scene.analyse = lambda reader, frame: None
+    scene.analyse, scene.deaf = lambda reader, frame: None, True
     yield
 
 
 @contextlib.contextmanager
 def analysis_dies(scene: Scene) -> Iterator[None]:
-    scene.analyse = lambda reader, frame: reader.die(RuntimeError("a model has failed"))
+    scene.analyse, scene.deaf = lambda reader, frame: reader.die(RuntimeError("a model has failed")), True
     yield
 
 
@@ -125,14 +135,66 @@ def memory_grows(scene: Scene) -> Iterator[None]:
         yield
 
 
+def hears(made: Callable[[bytes], bytes]) -> Callable[[LabelReader, AudioFrame], None]:
+    """Analysis of what is made of each frame, that looks for faults of the microphone, too."""
+    capture = CaptureHealth()
+
+    def analyse(reader: LabelReader, frame: AudioFrame) -> None:
+        reader.capture = capture
+        READ(reader, replace(frame, pcm=made(frame.pcm if any(frame.pcm) else _NOISE)))
+
+    return analyse
+
+
 @contextlib.contextmanager
-def disk_is_full(scene: Scene) -> Iterator[None]:
-    with mock.patch.object(supervision, "disk_problem", lambda folder: f"{folder}: only 0 MB are free: make room"):
+def clipped(scene: Scene) -> Iterator[None]:
+    """Somebody has turned the microphone up, and turns it down after a while."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + CLIPPED_S
+    # What is said can still be read from the first sample.
+    scene.analyse = hears(lambda pcm: pcm[:2] + _CLIPPED[2:] if loop.time() < until else pcm)
+    yield
+
+
+@contextlib.contextmanager
+def digital_silence(scene: Scene) -> Iterator[None]:
+    """Something below us gives zeros, until the device is opened again."""
+    start = SimulatedMicrophone.start
+
+    def opened(microphone: SimulatedMicrophone, on_frame: FrameSink, on_end: EndSink) -> None:
+        scene.deaf = False
+        start(microphone, on_frame, on_end)
+
+    scene.analyse, scene.deaf = hears(lambda pcm: bytes(len(pcm)) if scene.deaf else pcm), True
+    with mock.patch.object(SimulatedMicrophone, "start", opened):
+        yield
+
+
+@contextlib.contextmanager
+def deadline_passes(scene: Scene) -> Iterator[None]:
+    """The server falls silent after the tool, and the timer that should end the turn never comes."""
+    scene.house.cloud.trouble("stalled", 60.0)
+    tick = Engine._tick
+    with mock.patch.object(Engine, "_tick", lambda engine: tick(engine) if scene.turn else None):
+        yield
+
+
+@contextlib.contextmanager
+def disk_fails(scene: Scene, reason: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    with reason:
         scene.house.disk.full = True
         try:
             yield
         finally:
             scene.house.disk.full = False
+
+
+def disk_is_full(scene: Scene) -> contextlib.AbstractContextManager[object]:
+    return disk_fails(scene, mock.patch.object(supervision, "LOW_DISK_BYTES", 10**18))
+
+
+def disk_is_read_only(scene: Scene) -> contextlib.AbstractContextManager[object]:
+    return disk_fails(scene, mock.patch.object(os, "access", lambda path, mode: False))
 
 
 def nothing(scene: Scene) -> contextlib.AbstractContextManager[object]:
@@ -143,12 +205,16 @@ FAULTS: Final = (
     Fault("the microphone is unplugged for 10 s", suffers("microphone", 10.0), lasts_s=10.0),
     Fault("the microphone gives nothing", suffers("microphone stands still", 1)),
     Fault("the same, and opening it does not help", suffers("microphone stands still", 1_000)),
+    Fault("the microphone gives digital silence", digital_silence),
+    Fault(f"the microphone clips for {CLIPPED_S:.0f} s", clipped),
     Fault("the speaker is unplugged for 10 s", suffers("speaker", 10.0), lasts_s=10.0),
     Fault("the speaker takes nothing", suffers("speaker stands still", 1)),
     Fault("analysis of the sound dies", analysis_dies),
     Fault("analysis of the sound hangs", analysis_hangs),
+    Fault("a state is past its deadline", deadline_passes, request="slow"),
     Fault("a tool hangs", nothing, request="hang"),
     Fault("the disk is full", disk_is_full),
+    Fault("the disk is read-only", disk_is_read_only),
     Fault("the clock is set forward by an hour", suffers("clock", 3600.0)),
     Fault("the clock is set back by an hour", suffers("clock", -3600.0)),
     Fault("memory in use beyond the limit", memory_grows),
@@ -169,7 +235,7 @@ async def _play(fault: Fault, folder: Path) -> Scene:
         house.on_entry, house.on_end = scene.entry, scene.end_of_daemon
 
         def hear(reader: LabelReader, frame: AudioFrame) -> None:
-            if scene.analyse is READ:
+            if not scene.deaf:
                 scene.heard.append(loop.time())
             scene.analyse(reader, frame)
 

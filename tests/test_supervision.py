@@ -158,6 +158,7 @@ def test_a_state_past_its_deadline_is_ended(tmp_path: Path) -> None:
         assert world.engine.ended == 0
         await asyncio.sleep(4)
         assert world.engine.ended == 1
+        assert world.entry("overdue")["state"] == "idle"
 
     scene(tmp_path, play)
 

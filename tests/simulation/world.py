@@ -13,6 +13,7 @@ from assistant.audio.analysis import Heard
 from assistant.audio.ports import EndSink, FrameSink, PcmSource
 from assistant.audio.reference import ReferenceBuffer
 from assistant.config import Config
+from assistant.core.capture_health import CaptureHealth
 from assistant.errors import DeviceError
 from assistant.scribe import Scribe
 from assistant.surroundings import Analysis, Surroundings
@@ -242,6 +243,8 @@ class LabelReader:
     def __init__(self, on_heard: Callable[[Heard], None], on_death: Callable[[BaseException], None]) -> None:
         self._on_heard = on_heard
         self.die = on_death
+        self.capture: CaptureHealth | None = None
+        """Looks for faults of the microphone, if it is there: to it, a quiet house is digital silence."""
         self._frames = 0
         self._word_frames = 0
 
@@ -257,7 +260,8 @@ class LabelReader:
         if self._frames % 4 == 0:  # a step of the models
             scores = {WORD: 0.95 if self._word_frames >= 3 else 0.0}
             self._word_frames = 0
-        self._on_heard(Heard(frame, label >= SPEECH, scores))
+        faults = tuple(self.capture.report()) if self.capture is not None and self.capture.hear(frame) else None
+        self._on_heard(Heard(frame, label >= SPEECH, scores, faults=faults))
 
 
 async def _load(
