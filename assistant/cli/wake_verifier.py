@@ -26,6 +26,9 @@ PROPOSED_THRESHOLD = 0.2
 
 GOOD_TRIES, GOOD_OTHERS_S = 10, 60
 
+_PIECE = 10 * MIC_RATE * 2
+"""Bytes: a long recording of other speech is judged in pieces of 10 s."""
+
 
 def main(options: argparse.Namespace) -> int:
     if options.what == "import":
@@ -42,19 +45,23 @@ def _train(word: WakeWord, options: argparse.Namespace) -> int:
         raise HearthError(f"{word.model}: a verifier needs engine openwakeword, not {word.engine}")
     name = wake_word_name(word.model)
     positive, negative = _read(options.positive), _read(options.negative)
-    if both := sorted(positive.keys() & negative.keys()):
+    if both := sorted({file.resolve() for file in positive} & {file.resolve() for file in negative}):
         raise HearthError(f"{both[0]}: given both with --positive and with --negative")
-    examples = _listen(word.model, positive, negative)
+    pieces = [(file, pcm[at : at + _PIECE]) for file, pcm in negative.items() for at in range(0, len(pcm), _PIECE)]
+    examples = _listen(word.model, list(positive.items()), pieces)
     silent = [example for example in examples if example.wanted and example.peak < NEAR_MISS]
     usable = [example for example in examples if example not in silent]
     alike = sum(example.peak >= NEAR_MISS for example in examples if not example.wanted)
-    others_s = sum(map(len, negative.values())) / 2 / MIC_RATE
+    others_s = sum(len(pcm) for _, pcm in pieces) / 2 / MIC_RATE
     say(f"{len(positive)} recordings of {name}; {len(positive) - len(silent)} score {NEAR_MISS} or more, and are used")
     for example in silent:
         say(f"  {example.peak:.2f}, not used: {example.path}")
-    say(f"{len(negative)} recordings of other speech, {others_s:.0f} s; {alike} score {NEAR_MISS} or more")
-    if len(positive) - len(silent) < FEWEST or len(negative) < FEWEST:
-        complain(f"assistant wake verifier: {FEWEST} recordings of each are needed at least; see docs/wake-words.md")
+    say(f"{others_s:.0f} s of other speech in {len(pieces)} pieces; {alike} score {NEAR_MISS} or more")
+    if len(positive) - len(silent) < FEWEST or len(pieces) < FEWEST:
+        complain(
+            f"assistant wake verifier: at least {FEWEST} recordings of the wake word and {FEWEST} of other speech (or a"
+            " long one) are needed; see docs/wake-words.md"
+        )
         return EXIT_FAILURE
     verifier = train(name, usable)
     _report(word, examples, dict(zip(usable, cross_validate(name, usable, verifier), strict=True)))
@@ -71,10 +78,12 @@ def _read(paths: Sequence[Path]) -> dict[Path, bytes]:
     return {file: read_sound(file) for path in paths for file in find_sound_files(path)}
 
 
-def _listen(model: str, positive: dict[Path, bytes], negative: dict[Path, bytes]) -> list[Example]:
-    listener = Listener(model, list(negative.values()))
-    recordings = [(file, True, pcm) for file, pcm in positive.items()]
-    recordings += [(file, False, pcm) for file, pcm in negative.items()]
+def _listen(
+    model: str, positive: Sequence[tuple[Path, bytes]], negative: Sequence[tuple[Path, bytes]]
+) -> list[Example]:
+    listener = Listener(model, [pcm for _, pcm in negative])
+    recordings = [(file, True, pcm) for file, pcm in positive]
+    recordings += [(file, False, pcm) for file, pcm in negative]
     return [
         listener.example(str(file), wanted, pcm, seed=number) for number, (file, wanted, pcm) in enumerate(recordings)
     ]
