@@ -26,9 +26,8 @@ _Wave = npt.NDArray[np.float32]
 class Listener:
     """Turns recordings into examples, the same ones each time.
 
-    model: a wake word of engine openwakeword. other_speech: what the voices in the background are made of. Both as in
-    :class:`~assistant.adapters.openwakeword_onnx.OpenWakeWordDetector` and as 16 kHz int16 mono.
-    Raises ModelLoadError.
+    model: a wake word of engine openwakeword, by name or path. other_speech: what the voices in the background are made
+    of. All audio is 16 kHz int16 mono. Raises ModelLoadError.
     """
 
     def __init__(self, model: str, other_speech: Sequence[bytes]) -> None:

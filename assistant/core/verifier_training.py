@@ -100,17 +100,17 @@ def wakes(word: WakeWordSettings, scored: Scored, sure: Sequence[float]) -> bool
 
 
 def _train(word: str, examples: Sequence[Example], begin: WakeVerifier | None) -> WakeVerifier:
-    rows = {wanted: [_rows(one, wanted) for each in examples if each.wanted is wanted for one in each.heard]
-            for wanted in (True, False)}  # fmt: skip
-    counts = {wanted: sum(map(len, found)) for wanted, found in rows.items()}
-    if not all(counts.values()):
+    yes = [_rows(scored, True) for example in examples if example.wanted for scored in example.heard]
+    no = [_rows(scored, False) for example in examples if not example.wanted for scored in example.heard]
+    counts = sum(map(len, yes)), sum(map(len, no))
+    if not all(counts):
         raise ValueError("there is nothing to tell apart")
-    x = np.concatenate([*rows[True], *rows[False]]).reshape(sum(counts.values()), -1)
+    x = np.concatenate((*yes, *no)).reshape(sum(counts), -1)
     mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64) + 1e-6
     x -= mean.astype(np.float32)
     x /= scale.astype(np.float32)
-    wanted = np.repeat((1.0, 0.0), (counts[True], counts[False]))
-    share = np.repeat((0.5 / counts[True], 0.5 / counts[False]), (counts[True], counts[False]))
+    wanted = np.repeat((1.0, 0.0), counts)
+    share = np.repeat((0.5 / counts[0], 0.5 / counts[1]), counts)
     start = np.zeros(x.shape[1] + 1)
     if begin is not None:
         flat = begin.weights.reshape(-1)
