@@ -6,7 +6,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-home lint bench simulate soak size deb test-systemd lock audit clean
+.PHONY: help setup demo run test test-home lint bench train-stop simulate soak size deb test-systemd lock audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: setup ## Check style and types
 
 bench: setup ## Measure: wake words, latency, memory, start-up
 	@$(BIN)/python -m bench $(ARGS)
+
+train-stop: setup ## Train the word "stop" anew: make train-stop VOICES=folder
+	@$(BIN)/python -m bench._stop_training --voices '$(or $(VOICES),build/voices)' $(ARGS)
 
 simulate: setup ## Play a week in a simulated house: make simulate DAYS=7 SEED=1 SEEDS=1
 	@$(BIN)/python -m tests.simulation --days $(or $(DAYS),7) --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) $(ARGS)

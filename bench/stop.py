@@ -37,7 +37,7 @@ LEVELS = (0, 10, 20)
 VOICES = (
     "en-us+Annie",
     "en-us+Mike",
-    "en-gb+belinda",
+    "en-029+belinda",
     "en-us+f2",
     "en-gb-x-rp+m7",
     "de+grandma",

@@ -156,6 +156,8 @@ class AnsweringRoom:
         """Frames behind the linear canceller, as the daemon hears them, at 16 kHz."""
         self.played: list[bytes] = []
         """The reference to each, at 24 kHz."""
+        self.talkers: list[bool] = []
+        """Whether each is evidence that somebody speaks."""
 
     @property
     def samples(self) -> int:
@@ -181,6 +183,7 @@ class AnsweringRoom:
         cleaned = self._echo.clean(frame)
         self.heard.append(cleaned.words)
         self.played.append(cleaned.played)
+        self.talkers.append(cleaned.evidence.speech)
         suspected = cleaned.evidence.suspicion is Suspicion.SUSPECTED
         if suspected != self._suspected:
             self._suspected = suspected
