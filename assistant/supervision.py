@@ -13,7 +13,7 @@ disk full or read-only    60 s                                said; it is tried 
 clock was set             1 s                                 said; timers look at the clock anyway
 memory grows              60 s                                leaving as soon as no turn is going on; the embedded
                                                               server is replaced, which looks after its recogniser
-server died, or hangs     at once, 20 s                       starting it again (:mod:`assistant.local.process`)
+server died, or hangs     at once, 15 s                       starting it again (:mod:`assistant.local.process`)
 ========================  ==================================  ====================================================
 
 Leaving is with exit status 75, upon which systemd starts the assistant again.

@@ -32,7 +32,7 @@ READY_PREFIX: Final = "listening on "
 STOP_GRACE: Final = 1.5
 START_TIMEOUT: Final = 20.0
 
-LOOK_EVERY: Final = 10.0
+LOOK_EVERY: Final = 5.0
 ANSWER_TIMEOUT: Final = 10.0
 """It is asked for a sign of life so often, and one that gives none for so long is ended."""
 
