@@ -129,7 +129,8 @@ def main() -> int:
             build(folder, version, breakage)
         download(ROOT / "build/downloads")
         shutil.copytree(ROOT / "build/downloads", inside / "downloads")
-        shutil.copy(Path(__file__).with_name("real_systemd_inside.py"), inside)
+        for script in ("real_systemd_inside.py", "real_systemd_guest.py"):
+            shutil.copy(Path(__file__).with_name(script), inside)
         (inside / "hearth-probe.target").write_text(TARGET)
         (inside / "hearth-probe.service").write_text(PROBE.format(limit=BOOT_LIMIT_S - 30))
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", BOOT, "boot"]

@@ -127,3 +127,24 @@ def test_state_and_devices() -> None:
 def test_credentials_have_the_names_that_the_configuration_looks_for() -> None:
     names = re.findall(r"^#LoadCredential=(\w+):", UNIT.read_text("utf-8"), re.MULTILINE)
     assert names == [f"{provider}_api_key" for provider in ("openai", "azure", "voice_live", "custom")]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ([], "which? There are: mcp media "),
+        (["mqtt", "nonsense"], "there is no extra nonsense; there are: mcp media "),
+    ],
+)
+def test_an_extra_that_is_none_is_answered_with_those_that_are(line: list[str], told: str) -> None:
+    done = subprocess.run([FOLDER / "extra", *line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"hearth: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["install", "uninstall", "extra"])
+def test_every_script_says_how_it_is_called(script: str) -> None:
+    done = subprocess.run([FOLDER / script, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert "--user" in done.stdout and f"systemd/{script}" in done.stdout
+    assert "set -euo" not in done.stdout
