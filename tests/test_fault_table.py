@@ -28,3 +28,11 @@ def test_what_only_a_new_process_mends_costs_the_turn_and_no_timer() -> None:
     assert seen.next_answered
     assert abs(seen.rang[0] - seen.timer_due) < 2
     assert "on time" in row(fault, seen)
+
+
+def test_a_microphone_that_turns_to_digital_silence_is_opened_again() -> None:
+    _, seen = scene("the microphone gives digital silence")
+    [(_, unheard)] = seen.gaps
+    assert 10 <= unheard <= 11
+    assert seen.noticed == pytest.approx(10.0, abs=0.5)
+    assert seen.turn == "answered" and seen.next_answered
