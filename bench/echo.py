@@ -32,13 +32,14 @@ from assistant.audio.hearing import Hearing
 from assistant.audio.ports import EchoCanceller
 from assistant.audio.reference import ReferenceBuffer
 from assistant.audio.uplink import Uplink
+from assistant.config.sections import BargeIn
 from assistant.core import events as ev
 from assistant.core.endpointing import Endpointer, EndpointingSettings, Expect
 from assistant.core.events import Event
 from assistant.core.linear_canceller import LinearCanceller
 from assistant.core.playout import Playout
 from assistant.core.policy import HOLD
-from assistant.core.wake_gate import WakeGate
+from assistant.core.wake_gate import WakeGate, WakeWordSettings
 from assistant.testing.room import DESK, FAR_FRAME, HALL, KITCHEN, RoomSettings, SimulatedRoom
 from assistant.types import FRAME_MS, FRAME_SAMPLES, AudioFrame, ItemId
 from bench.wake_gate import RECORDINGS, Wave, active_level, db, int16, recording
@@ -46,9 +47,8 @@ from tests import speech
 
 NEAR_DBFS = -34.0
 LEVELS = (0, 10, 20)
-DUCK_DB = 15.0
 WORD = "hey_jarvis"
-CONFIRM_MS = 40
+BARGE_IN = BargeIn()  # as the config has it by default
 SILENT_FRAMES = 100  # between an interruption and the next answer
 ANSWER_TEXT = (
     "The weather today is mostly sunny with a light breeze from the west. "
@@ -145,9 +145,16 @@ class Scene:
         echo = EchoPath(canceller, self.reference, (WebRtcVad(2), WebRtcVad(2))) if cancel else None
         self.analyzer = Analyzer(OpenWakeWordDetector([word]) if word else NoWakeWords(), WebRtcVad(2), echo)
         self._word = word
-        endpointer = Endpointer(EndpointingSettings())
+        endpointer = Endpointer(
+            EndpointingSettings(barge_in_ms=BARGE_IN.speech_ms, barge_in_window_ms=BARGE_IN.speech_window_ms)
+        )
         self.hearing = Hearing(
-            WakeGate([]), endpointer, Uplink(6.0, lambda _: None), self._decide, lambda: 0.0, confirm_ms=CONFIRM_MS
+            WakeGate([WakeWordSettings(word)] if word else []),
+            endpointer,
+            Uplink(6.0, lambda _: None),
+            self._decide,
+            lambda: 0.0,
+            confirm_ms=BARGE_IN.confirm_ms,
         )
         self._expected = Expect.BARGE_IN if speech_stops else Expect.NOTHING
         self.hearing.expect(self._expected, 0, 0)
@@ -192,7 +199,7 @@ class Scene:
         match event:
             case ev.BargeInSuspected():
                 self.counts.suspicions.append(self.frame)
-                self.playout.duck(DUCK_DB if self.duck else 0.0)
+                self.playout.duck(BARGE_IN.duck_db if self.duck else 0.0)
             case ev.BargeInCleared():
                 self.playout.duck(0.0)
             case ev.SpeechStarted():

@@ -236,10 +236,13 @@ class BargeIn(Block):
     mode: Literal["auto", "wake_word", "speech", "off"] = Field(
         default="auto", description="What interrupts an answer; auto = speech where the echo test was passed"
     )
-    speech_ms: int = Field(default=80, ge=20, le=1000, description="mode speech: speech that interrupts ...")
-    speech_window_ms: int = Field(default=120, ge=20, le=2000, description="... within this much audio")
+    speech_ms: int = Field(default=40, ge=20, le=1000, description="mode speech: speech that interrupts ...")
+    speech_window_ms: int = Field(default=60, ge=20, le=2000, description="... within this much audio")
     confirm_ms: int = Field(
-        default=40, ge=0, le=500, description="More speech that makes an interruption certain, once the answer is silent"
+        default=40,
+        ge=0,
+        le=500,
+        description="More speech that makes an interruption certain, once the answer is silent",
     )
     duck_db: float = Field(
         default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"

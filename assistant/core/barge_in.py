@@ -48,8 +48,8 @@ EXPECTED: Final = 0.6
 """How far a frame stands out at most, as a rule, by echo alone. This much is taken off the sum with each frame."""
 TALKER: Final = 1.5
 """The line. In six rooms, at 10 and 20 dB above a talker, seven minutes of echo reached 1.1 at most."""
-MOST_OVER: Final = 1.5
-"""How far the sum goes beyond the line: a talker who stops is no talker after so many tenths of a second."""
+MOST_OVER: Final = 0.5
+"""How far the sum goes beyond the line: not far, so that an echo that passed it is soon over, and confirms nothing."""
 YES: Final = 1.2
 """What the other canceller's yes says: three of them pass the line."""
 
