@@ -81,10 +81,11 @@ def _stop_word(threshold: float) -> StopWord:
     return StopWord(OpenWakeWordDetector([STOP]), OpenWakeWordDetector([STOP]), StopGate(threshold))
 
 
-def _hits(heard: Sequence[bytes], played: Sequence[bytes], threshold: float) -> list[int]:
+def _hits(heard: Sequence[bytes], played: Sequence[bytes], talkers: Sequence[bool], threshold: float) -> list[int]:
     """The frames after which it took somebody to have said it."""
     word = _stop_word(threshold)
-    return [at + 1 for at, pair in enumerate(zip(heard, played, strict=True)) if word.hear(*pair)]
+    frames = zip(heard, played, talkers, strict=True)
+    return [at + 1 for at, (pcm, own, talker) in enumerate(frames) if word.hear(pcm, own, talker=talker)]
 
 
 def _cost(threshold: float) -> None:
@@ -92,7 +93,7 @@ def _cost(threshold: float) -> None:
     for name, played in (("while something plays", _SOUNDING), ("while nothing does", _SILENT)):
         began = time.process_time()
         for _, pcm in speech.frames(frame):
-            word.hear(pcm, played)
+            word.hear(pcm, played, talker=False)
         print(f"CPU {name}: {(time.process_time() - began) / 20 * 1000:.2f} ms per second of audio")
 
 
@@ -110,7 +111,7 @@ def _itself(minutes: float, threshold: float) -> None:
             place = AnsweringRoom(replace(room, echo_dbfs=TALKER_DBFS + echo), _read(these))
             place.listen(60 * (minutes if these is texts else min(minutes, 0.5)))
             deaf = [_SOUNDING] * len(place.played)
-            cells += [len(_hits(place.heard, played, threshold)) for played in (place.played, deaf)]
+            cells += [len(_hits(place.heard, played, place.talkers, threshold)) for played in (place.played, deaf)]
         total += cells
         hours += minutes / 60
         row = "{:3} ({:2})      answers that say stop: {:3} ({:2})".format(*cells)
@@ -165,7 +166,7 @@ def _people(who: str, said: list[Samples], threshold: float) -> None:
             ends.append(place.samples + len(word))
             place.say(int16(wave / level(wave) * db(TALKER_DBFS)))
             place.listen(len(word) / RATE + 1.2)
-        hits = np.array(_hits(place.heard, place.played, threshold)) * FRAME_SAMPLES
+        hits = np.array(_hits(place.heard, place.played, place.talkers, threshold)) * FRAME_SAMPLES
         found = [after for end in ends if (after := _first_after(hits, end)) is not None]
         times = "/".join(f"{np.percentile(found, q):.0f}" for q in (50, 95)) if found else "-"
         print(f"  {room.name:8} +{echo:2} dB: {len(found):3}   {times}", flush=True)
@@ -189,7 +190,7 @@ def _others(threshold: float) -> None:
         words += [wave / level(wave) * db(TALKER_DBFS), np.zeros(RATE // 2)]
     room = int16(np.concatenate(words))
     heard = [pcm for _, pcm in speech.frames(speech.mix(room, speech.noise(len(room) / RATE, -60, 1)))]
-    hits = _hits(heard, [_SOUNDING] * len(heard), threshold)
+    hits = _hits(heard, [_SOUNDING] * len(heard), [True] * len(heard), threshold)
     minutes = len(heard) / 3000
     print(f"\n{len(files)} recordings of people who say other things, {minutes:.1f} min: {len(hits)} false stops")
 

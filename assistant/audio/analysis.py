@@ -84,9 +84,11 @@ class Analyzer:
             return Heard(frame, speech, scores, faults=faults, verified=self._wake_words.verified)
         cleaned = self._echo.clean(frame)
         scores = self._wake_words.process(cleaned.words)
-        stop = self._stop_word is not None and self._stop_word.hear(cleaned.words, cleaned.played)
-        verified = self._wake_words.verified
-        return Heard(cleaned.frame, cleaned.speech, scores, cleaned.evidence, faults, verified, stop)
+        evidence, verified = cleaned.evidence, self._wake_words.verified
+        stop = self._stop_word is not None and self._stop_word.hear(
+            cleaned.words, cleaned.played, talker=evidence.speech
+        )
+        return Heard(cleaned.frame, cleaned.speech, scores, evidence, faults, verified, stop)
 
 
 class AnalysisThread:

@@ -36,16 +36,24 @@ class StopWord:
         self._gate = gate
         self._to_mic_rate = Downsampler()
         self._silent_for = LINGER_FRAMES
+        self._talker = False  # in this step so far
 
-    def hear(self, heard: bytes, played: bytes) -> bool:
-        """Take the next 20 ms of the microphone (16 kHz), and what was played meanwhile (24 kHz)."""
+    def hear(self, heard: bytes, played: bytes, *, talker: bool) -> bool:
+        """Take the next 20 ms of the microphone (16 kHz), and what was played meanwhile (24 kHz).
+
+        talker: whether they are evidence that somebody speaks.
+        """
         own = self._own(played)
         active = self._silent_for < LINGER_FRAMES
         own_scores = self._own_voice.process(own) if active else self._own_voice.skip(own)
         if own_scores is not None:
             self._gate.play(own_scores[STOP])
         scores = self._microphone.process(heard) if active else self._microphone.skip(heard)
-        return active and scores is not None and self._gate.hear(scores[STOP])
+        self._talker |= talker
+        if scores is None:
+            return False
+        talker, self._talker = self._talker, False
+        return active and self._gate.hear(scores[STOP], talker=talker)
 
     def _own(self, played: bytes) -> bytes:
         """What was played at the microphone's rate."""

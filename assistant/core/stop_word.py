@@ -3,7 +3,8 @@
 The assistant's own answer may hold the word, and what echo cancellation leaves of it scores as well. So the same model
 hears what is being played, too: a score that an own one explains is nobody's wish.
 
-Both are judged by three steps (80 ms each) at a time: the word scores that long, and much else only once.
+Both are judged by three steps (80 ms each) at a time: the word scores that long, and much else only once. And where
+there is no other evidence that somebody speaks (:mod:`assistant.core.barge_in`), the score must be a better one.
 
 PURE: scores in, a decision out.
 """
@@ -27,6 +28,11 @@ REFRACTORY_STEPS: Final = 12
 _EXPLAINS: Final = 1.5
 """How far below the threshold an own score still explains one, in logits."""
 
+_NOBODY: Final = 1.5
+"""How much more a score must be without evidence that somebody speaks, in logits."""
+
+_TALKER_STEPS: Final = 10  # for which evidence holds
+
 _SURE: Final = 1e-4  # scores are taken to be no nearer than this to 0 and 1
 
 
@@ -42,19 +48,25 @@ class StopGate:
         self._own = _Average()
         self._own_latest: deque[float] = deque(maxlen=ECHO_STEPS)
         self._deaf_for = 0
+        self._since_talker = _TALKER_STEPS
 
     def play(self, score: float) -> None:
         """Take what the next step of what is played scores; 0 where nothing is."""
         self._own_latest.append(self._own.add(score))
 
-    def hear(self, score: float) -> bool:
-        """Take the score of the microphone's next step; true if somebody said it."""
+    def hear(self, score: float, *, talker: bool) -> bool:
+        """Take the score of the microphone's next step; true if somebody said it.
+
+        talker: whether there was evidence in this step that somebody speaks.
+        """
         sure = self._heard.add(score)
+        self._since_talker = 0 if talker else self._since_talker + 1
         if self._deaf_for:
             self._deaf_for -= 1
             return False
         own = max(self._own_latest, default=-math.inf)
-        if sure < self._threshold or own >= self._threshold - _EXPLAINS:
+        needed = self._threshold + (_NOBODY if self._since_talker >= _TALKER_STEPS else 0.0)
+        if sure < needed or own >= self._threshold - _EXPLAINS:
             return False
         self._deaf_for = REFRACTORY_STEPS
         return True

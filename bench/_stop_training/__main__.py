@@ -42,7 +42,8 @@ _SHARES: Final = {"espeak": 0.42, "flite": 0.18, "festival": 0.14, "kokoro": 0.2
 """How much each synthesizer counts: espeak-ng has most voices, and sounds least like people."""
 _IN_SCENES, _IN_ROOMS = 0.35, 0.15  # of what is drawn, the word
 _READ, _ALIKE, _OWN = 0.22, 0.28, 0.30  # and not the word
-_ROOMS: Final = 24
+_READINGS: Final = 36
+_ROOMS: Final = 28
 _TALKER_DBFS: Final = -34.0
 
 
@@ -86,9 +87,9 @@ def _jobs(folder: Path, voices: Path) -> list[Callable[[], Found]]:
         for seed, count in enumerate([100] * (scene_count // 100)):
             own = partial(_words, Studio(folder, voices), engine, mine, near, sentences, count=count)
             jobs.append(partial(own, seed=sum(map(ord, engine)) * 1000 + seed))
-    jobs += [
-        partial(_reading, Studio(folder, voices), alike, sentences, seed=1000 + seed, seconds=180) for seed in range(16)
-    ]
+    _, by_joe, read_by_joe = corpus.by_joe()
+    read = partial(_reading, Studio(folder, voices), alike + by_joe * 5, sentences + read_by_joe * 5, seconds=180)
+    jobs += [partial(read, seed=1000 + seed) for seed in range(_READINGS)]
     jobs += [partial(_answering, Studio(folder, voices), stops, alike, seed=2000 + seed) for seed in range(_ROOMS)]
     return jobs
 
@@ -184,17 +185,18 @@ def _answering(studio: Studio, stops: list[Said], alike: list[Said], *, seed: in
 
 
 def answer_wave(studio: Studio, random: np.random.Generator, seconds: float) -> npt.NDArray[np.int16]:
-    """What the assistant says: 24 kHz, by three voices as assistants have them."""
+    """What the assistant says: 24 kHz, by voices as assistants have them."""
     import soxr
 
     voices = (
         Speaker("espeak", "en-us", 1.03),
         Speaker("kokoro", "jf_gongitsune", language="en-us"),
         Speaker("flite", "slt"),
+        Speaker("joe", "joe"),
     )
     parts: list[npt.NDArray[np.float64]] = []
     while sum(map(len, parts)) < seconds * 24_000:
-        said = studio.say(voices[random.choice(3, p=[0.6, 0.1, 0.3])], corpus.answer(random)).astype(np.float64)
+        said = studio.say(voices[random.choice(4, p=[0.4, 0.1, 0.2, 0.3])], corpus.answer(random)).astype(np.float64)
         parts.append(soxr.resample(said / scenes.level(said) * scenes.db(-20), RATE, 24_000))
         parts.append(np.zeros(int(24_000 * random.uniform(0.15, 0.5))))
     return scenes.int16(np.concatenate(parts))

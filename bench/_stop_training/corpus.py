@@ -38,7 +38,7 @@ _FESTIVAL: Final = (("voice_kal_diphone", "voice_ked_diphone"), ("voice_cmu_us_s
 _KOKORO: Final = ("jf_alpha", "jf_nezumi", "jm_kumo")
 _OTHER_KOKORO: Final = ("jf_gongitsune", "jf_tebukuro")
 
-_MEASURED: Final = frozenset({"espeak", "joe"})
+_MEASURED: Final = frozenset({"espeak", "joe"})  # of the other voices
 
 _STOP: Final = ("stop", "stop!", "stop.", "Stop?")
 _GERMAN_STOP: Final = ("stopp!", "Stopp.", "stop")
@@ -103,9 +103,9 @@ def for_training() -> tuple[list[Said], ...]:
     return tuple([said for part in every_voice for said in part[kind]] for kind in range(3))
 
 
-def for_measuring() -> tuple[list[Said], ...]:
-    """Voices that the head has never heard: Piper's joe, who sounds like a person, and some variants of espeak-ng."""
-    return _split(lambda engine: engine in _MEASURED)
+def by_joe() -> tuple[list[Said], ...]:
+    """Piper's joe, who sounds like a person. The head hears him say everything else, and never "stop"."""
+    return _split(lambda engine: engine == "joe")
 
 
 def _split(wanted: Callable[[str], bool]) -> tuple[list[Said], ...]:

@@ -18,9 +18,6 @@ WINDOW: Final = 5
 """Embeddings that the head looks at: 1.1 s of sound."""
 
 UNITS: Final = 32
-EPOCHS: Final = 2
-"""After the first, what is mistaken for the word comes more often."""
-
 _STEPS: Final = 4000
 _BATCH: Final = 512
 _RATE: Final = 2e-3
@@ -29,7 +26,6 @@ _NOISE: Final = 1.0
 """Added to each standardised number, and a fifth of the numbers left out: voices of synthesizers are easily learned by
 heart, and people sound like none of them. A head without this found 2 % of a voice that it had not heard."""
 _LEFT_OUT: Final = 0.2
-_MISTAKEN: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -74,25 +70,18 @@ def train(name: str, examples: Examples, seed: int = 0) -> WordHead:
     first = random.normal(size=(size, UNITS)).astype(np.float32) / np.sqrt(size)
     second = random.normal(size=(UNITS, 1)).astype(np.float32) / np.sqrt(UNITS)
     weights = [first, np.zeros(UNITS, np.float32), second, np.full(1, -1, np.float32)]
-    draw = examples.weight
-    for epoch in range(EPOCHS):
-        if epoch:
-            head = _head(name, weights, middle, spread)
-            mistaken = np.where(examples.word, 0, _scores(head, examples.rows))
-            draw = examples.weight * (1 + _MISTAKEN * mistaken)
-        adam = _Adam(weights)
-        for step, (rows, word) in enumerate(_batches(examples, draw, middle, spread, random)):
-            rate = _RATE / (1 + epoch) * 0.5 * (1 + np.cos(np.pi * step / _STEPS))
-            adam.descend(_gradients(weights, rows, word), rate)
+    adam = _Adam(weights)
+    for step, (rows, word) in enumerate(_batches(examples, middle, spread, random)):
+        adam.descend(_gradients(weights, rows, word), _RATE * 0.5 * (1 + np.cos(np.pi * step / _STEPS)))
     return _head(name, weights, middle, spread)
 
 
 def _batches(
-    examples: Examples, draw: npt.NDArray[np.float64], middle: Floats, spread: Floats, random: np.random.Generator
+    examples: Examples, middle: Floats, spread: Floats, random: np.random.Generator
 ) -> Iterator[tuple[Floats, Floats]]:
-    cumulated = np.cumsum(draw / draw.sum())
+    cumulated = np.cumsum(examples.weight / examples.weight.sum())
     for _ in range(_STEPS):
-        drawn = np.minimum(np.searchsorted(cumulated, random.random(_BATCH)), len(draw) - 1)
+        drawn = np.minimum(np.searchsorted(cumulated, random.random(_BATCH)), len(cumulated) - 1)
         rows = (examples.rows[drawn].astype(np.float32) - middle) / spread
         rows += random.normal(size=rows.shape).astype(np.float32) * _NOISE
         rows *= (random.random(rows.shape) >= _LEFT_OUT) / (1 - _LEFT_OUT)
@@ -132,11 +121,3 @@ def _head(name: str, weights: list[Floats], middle: Floats, spread: Floats) -> W
     first, bias, second, last = weights
     scaled = first / spread[:, None]
     return WordHead(name, (scaled, bias - middle @ scaled), (second[:, 0].copy(), float(last[0])))
-
-
-def _scores(head: WordHead, rows: Halves) -> Floats:
-    found = []
-    for begin in range(0, len(rows), 8192):
-        units = np.maximum(rows[begin : begin + 8192].astype(np.float32) @ head.hidden[0] + head.hidden[1], 0)
-        found.append(1 / (1 + np.exp(-(units @ head.output[0] + head.output[1]))))
-    return np.concatenate(found)

@@ -61,23 +61,23 @@ def scripted(microphone: float, own_voice: float) -> tuple[StopWord, Scripted, S
 
 def test_nobody_is_listened_to_while_nothing_plays() -> None:
     word, microphone, own_voice = scripted(0.99, 0.0)
-    assert not any(word.hear(HEARD, QUIET) for _ in range(100))
+    assert not any(word.hear(HEARD, QUIET, talker=True) for _ in range(100))
     assert (microphone.processed, microphone.skipped, own_voice.processed) == (0, 100, 0)
 
 
 def test_said_into_what_plays_or_shortly_after_it_counts() -> None:
     word, microphone, _ = scripted(0.99, 0.0)
-    assert any(word.hear(HEARD, LOUD) for _ in range(20))
+    assert any(word.hear(HEARD, LOUD, talker=True) for _ in range(20))
     word, microphone, _ = scripted(0.0, 0.0)
-    word.hear(HEARD, LOUD)
+    word.hear(HEARD, LOUD, talker=True)
     microphone.score = 0.99
-    assert any(word.hear(HEARD, QUIET) for _ in range(LINGER_FRAMES))
-    assert not any(word.hear(HEARD, QUIET) for _ in range(LINGER_FRAMES))
+    assert any(word.hear(HEARD, QUIET, talker=True) for _ in range(LINGER_FRAMES))
+    assert not any(word.hear(HEARD, QUIET, talker=True) for _ in range(LINGER_FRAMES))
 
 
 def test_what_the_assistant_says_does_not() -> None:
     word, _, own_voice = scripted(0.99, 0.99)
-    assert not any(word.hear(HEARD, LOUD) for _ in range(200))
+    assert not any(word.hear(HEARD, LOUD, talker=True) for _ in range(200))
     assert own_voice.processed > 190
 
 

@@ -12,7 +12,7 @@ SCORES = st.floats(0, 1)
 
 
 def hits(gate: StopGate, *scores: float) -> list[int]:
-    return [step for step, score in enumerate(scores) if gate.hear(score)]
+    return [step for step, score in enumerate(scores) if gate.hear(score, talker=True)]
 
 
 def test_it_takes_a_few_steps_that_are_sure_and_one_word_is_one_hit() -> None:
@@ -39,9 +39,18 @@ def test_what_the_assistant_says_itself_is_no_wish_though_the_echo_may_be_late()
         found = []
         for step, score in enumerate([0.0] * late + [0.99] * STEPS + [0.0] * 20):
             gate.play(own[step] if step < len(own) else 0.0)
-            if gate.hear(score):
+            if gate.hear(score, talker=True):
                 found.append(step)
         assert found == [] if late < ECHO_STEPS else found != []
+
+
+def test_without_other_evidence_of_somebody_it_takes_more() -> None:
+    for score, heard in ((0.95, False), (0.99, True)):
+        gate = StopGate(0.9)
+        assert any(gate.hear(score, talker=False) for _ in range(20)) is heard
+    gate = StopGate(0.9)
+    assert not gate.hear(0.0, talker=True)
+    assert any(gate.hear(0.95, talker=False) for _ in range(STEPS)), "evidence holds for a while"
 
 
 def test_whatever_else_it_says_is_in_nobodys_way() -> None:
@@ -49,7 +58,7 @@ def test_whatever_else_it_says_is_in_nobodys_way() -> None:
     found = []
     for step in range(STEPS):
         gate.play(0.6)
-        if gate.hear(0.95):
+        if gate.hear(0.95, talker=True):
             found.append(step)
     assert found == [STEPS - 1]
 
@@ -60,7 +69,7 @@ def test_a_hit_is_sure_and_never_comes_twice(steps: list[tuple[float, float]], t
     found = []
     for step, (own, heard) in enumerate(steps):
         gate.play(own)
-        if gate.hear(heard):
+        if gate.hear(heard, talker=True):
             found.append(step)
             latest = [score for _, score in steps[max(0, step - STEPS + 1) : step + 1]]
             assert max(latest) >= threshold
