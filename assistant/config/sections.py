@@ -248,7 +248,7 @@ class BargeIn(Block):
         default=15, ge=0, le=30, description="How much softer an answer gets while somebody seems to speak into it"
     )
     stop_word: Switch = Field(default=True, description='Whether a spoken "stop" ends what is played, in every mode')
-    stop_threshold: float = Field(default=0.9, gt=0, lt=1, description='A score from here on is a "stop"')
+    stop_threshold: float = Field(default=0.88, gt=0, lt=1, description='A score from here on is a "stop"')
 
 
 class Echo(Block):
