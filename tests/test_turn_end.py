@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from assistant.demo.kitchen import Kitchen, Person
-from assistant.demo.stage import Stage
+from tests.house import House
 
 # The silences are long, so that a busy machine has time to say that the sentence is unfinished.
 CONFIG = """\
 provider: local
-session: {keep_open_s: 300}
-endpointing: {end_silence_ms: 1000, unfinished_silence_ms: 4000}
+session: {{keep_open_s: 300}}
+endpointing: {{end_silence_ms: 2500, unfinished_silence_ms: 5000}}
 audio:
-  input: {device: "wav:room.pipe"}
-  output: {device: "wav:speaker.wav"}
-follow_up: {mode: never}
-log: {events_file: events.jsonl}
+  input: {{device: "wav:room.pipe"}}
+  output: {{device: "wav:speaker.wav"}}
+follow_up: {{mode: never}}
+log: {{events_file: events.jsonl}}
 state_dir: state
 """
+PAUSE_S = 3.2  # more than end_silence_ms
 
 
-async def two_requests(folder: Path) -> list[str]:
-    """One to get to know the microphone, and one with a pause in it; gives what the journal says from there on."""
-    person = Person()
-    with Kitchen(folder / "room.pipe", folder / "room.wav") as kitchen:
-        stage = Stage(folder, kitchen, CONFIG, quiet=True)
-        async with stage.daemon():
-            await stage.wait("the daemon", 60, name="ready")
-            await stage.say(person, "hey jarvis what time is it")
-            await stage.wait("the first answer", 60, name="end_turn")
-            second = len(stage.entries)
-            await stage.say(person, "hey jarvis")
-            await stage.wait("the wake word", 10, name="woken")
-            await stage.say(person, "set a timer for")
-            await asyncio.sleep(2.0)
-            await stage.say(person, "ten minutes")
-            await stage.wait("the second answer", 60, name="end_turn")
-        fields = {"completeness": "found", "run_tool": "arguments", "end_turn": "outcome"}
-        return [entry[fields[entry["name"]]] for entry in stage.entries[second:] if entry["name"] in fields]
+async def two_requests(house: House, kitchen: Kitchen) -> None:
+    """One to get to know the microphone, and one with a pause in it."""
+
+    async def say(text: str) -> float:
+        """Gives when its last sound was heard."""
+        return (await kitchen.say(Person().utter(text))).ends
+
+    house.wait_for("ready", within=60)
+    await say("hey jarvis what time is it")
+    house.wait_for("end_turn", within=60)
+    await say("hey jarvis")
+    house.wait_for("woken", count=2)
+    paused_at = await say("set a timer for")
+    await asyncio.sleep(max(0.0, paused_at + PAUSE_S - time.monotonic()))
+    await say("ten minutes")
+    house.wait_for("end_turn", count=2, within=60)
 
 
 @pytest.mark.daemon
 def test_whoever_pauses_within_a_request_is_not_cut_off(tmp_path: Path) -> None:
-    happened = asyncio.run(two_requests(tmp_path))
-    assert "unfinished" in happened
-    assert json.loads(happened[-2]) == {"amount": 10, "unit": "minutes"}, (tmp_path / "daemon.log").read_text()
-    assert happened[-1] == "answered"
+    with House(tmp_path, config=CONFIG) as house, Kitchen(tmp_path / "room.pipe", tmp_path / "room.wav") as kitchen:
+        house.start()
+        asyncio.run(two_requests(house, kitchen))
+    assert [entry["outcome"] for entry in house.entries("end_turn")] == ["answered", "answered"]
+    [_, timer] = house.entries("run_tool")
+    assert json.loads(timer["arguments"]) == {"amount": 10, "unit": "minutes"}, house.log
+    assert "unfinished" in [entry["found"] for entry in house.entries("completeness")]
