@@ -63,7 +63,8 @@ def _print(report: Report, seed: int) -> None:
         days = max(1, len(report.footprints) - 1)
         print(
             f"held:       {first.tasks} -> {last.tasks} tasks, {first.threads} -> {last.threads} threads, "
-            f"{first.files} -> {last.files} files, {(last.rss_mb - first.rss_mb) / days:+.2f} MB a day"
+            f"{first.files} -> {last.files} files, "
+            f"{first.objects} -> {last.objects} objects, {(last.rss_mb - first.rss_mb) / days:+.2f} MB a day"
         )
     print(f"violations: {report.violation or 'none'}")
     print(f"requests that failed far from any trouble: {len(report.refused)}")

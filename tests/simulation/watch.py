@@ -24,6 +24,10 @@ NEAR_S: Final = 90.0
 """So near to a trouble, a request may fail."""
 
 
+MORE_OBJECTS: Final = 3000
+"""Of 65,000 after the first day: what is held goes up and down by 600."""
+
+
 class Violation(AssertionError):
     """Something that must never be. The message says what and when."""
 
@@ -53,6 +57,8 @@ class Footprint:
     tasks: int
     threads: int
     files: int
+    objects: int
+    """That Python's collector knows. What is in RAM says less: it holds what was freed, too, and settles after days."""
     rss_mb: float
 
 
@@ -215,9 +221,9 @@ class Watch:
         if len(self._footprints) < 2:
             return  # the first day may warm up
         first = self._footprints[0]
-        for name in ("tasks", "threads", "files"):
+        for name, more in (("tasks", 4), ("threads", 4), ("files", 4), ("objects", MORE_OBJECTS)):
             before, after = getattr(first, name), getattr(footprint, name)
-            if after > before + 4:
+            if after > before + more:
                 self._note(f"{name} grow: {before} after the first day, {after} now")
 
     @property
@@ -234,4 +240,5 @@ def footprint_now() -> Footprint:
     process = Path("/proc/self")
     pages = int((process / "statm").read_text().split()[1])
     files = sum(1 for _ in (process / "fd").iterdir())
-    return Footprint(len(asyncio.all_tasks()), threading.active_count(), files, pages * resource.getpagesize() / 1e6)
+    rss_mb = pages * resource.getpagesize() / 1e6
+    return Footprint(len(asyncio.all_tasks()), threading.active_count(), files, len(gc.get_objects()), rss_mb)
