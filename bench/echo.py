@@ -354,11 +354,11 @@ def people(trials: int) -> None:
 def _interrupted(place: Place, level: int, text: str, trials: int) -> str:
     """Found where it interrupts. Silence begins a little earlier: with the hold that it confirms."""
     said = _over_speech(text, trials)(Scene(place, level, duck=True, word=None))
-    silences = [
-        (max(hold for hold in counts.holds if hold <= counts.interruptions[0]) - began) * FRAME_MS
-        for began, counts in said
-        if counts.interruptions
-    ]
+    silences = []
+    for began, counts in said:
+        holds = [hold for hold in counts.holds if counts.interruptions and hold <= counts.interruptions[0]]
+        if holds:  # else the answer was silent before anything was said
+            silences.append((holds[-1] - began) * FRAME_MS)
     return _cell(silences)
 
 
