@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from assistant.audio.analysis import Heard
 from assistant.audio.uplink import Uplink
@@ -23,6 +23,9 @@ from assistant.types import FRAME_MS, MIC_RATE, ms_to_samples
 
 Ask: TypeAlias = Callable[[Callable[[Completeness], None]], None]
 """Asks whether what was sent so far is a whole request. The answer goes to the argument, once or never."""
+
+STOP_TAIL_MS: Final = 200
+"""Speech that goes on for longer after "stop" was heard is a request that begins with it."""
 
 
 class Hearing:
@@ -58,6 +61,7 @@ class Hearing:
         self._suspected = False
         self._confirm_frames = -(-confirm_ms // FRAME_MS)
         self._unconfirmed: int | None = None  # frames of speech that are still asked for
+        self._stop_at: int | None = None  # where "stop" was heard in what interrupted the answer
         self._muted = False
 
     def mute(self, muted: bool) -> None:
@@ -82,8 +86,8 @@ class Hearing:
         if self._history is not None:
             name = hit.name if hit else None
             self._history.hear(frame, heard.scores, name, speaking=speaking, verified=heard.verified)
-        if heard.stop and self._expected in (Expect.NOTHING, Expect.BARGE_IN):  # in a request it is a word of it
-            self._emit(ev.StopRequested(self._now(), spoken=True))
+        if heard.stop:
+            self._hear_stop(frame.end)
         if heard.evidence is not None:
             self._suspect(heard.evidence.suspicion is Suspicion.SUSPECTED)
         self._confirm(heard.speech if heard.evidence is None else heard.evidence.speech)
@@ -94,8 +98,7 @@ class Hearing:
                     self._unconfirmed = self._confirm_frames
                     self._confirm(0)
             case SpeechStop() as stop:
-                reason = ev.StopReason(stop.reason)
-                self._emit(ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, reason))
+                self._emit(self._end_of_speech(stop))
             case None:
                 self._ask_in_pause()
 
@@ -110,6 +113,20 @@ class Hearing:
         if heard.evidence is None or self._expected is not Expect.BARGE_IN or self._endpointer.in_speech:
             return heard.speech
         return heard.evidence.speech
+
+    def _hear_stop(self, sample: int) -> None:
+        """Somebody said "stop". In a request that was asked for, it is a word of it."""
+        interrupted = self._endpointer.in_speech and self._unconfirmed is None
+        if self._expected is Expect.BARGE_IN and interrupted:
+            self._stop_at = sample  # the answer is silent already: what follows may make it "stop the radio"
+        elif self._expected in (Expect.NOTHING, Expect.BARGE_IN):
+            self._emit(ev.StopRequested(self._now(), spoken=True))
+
+    def _end_of_speech(self, stop: SpeechStop) -> Event:
+        said, self._stop_at = self._stop_at, None
+        if said is not None and stop.last_voiced < said + ms_to_samples(STOP_TAIL_MS, MIC_RATE):
+            return ev.StopRequested(self._now(), spoken=True)
+        return ev.SpeechStopped(self._now(), stop.sample, stop.last_voiced, ev.StopReason(stop.reason))
 
     def _confirm(self, frames: int) -> None:
         if self._unconfirmed is None:
@@ -134,5 +151,5 @@ class Hearing:
         if since is None:
             since = self.uplink.position + ms_to_samples(delay_ms, MIC_RATE)
         self._expected = expect
-        self._unconfirmed = None
+        self._unconfirmed = self._stop_at = None
         self._endpointer.expect(expect, since)

@@ -206,3 +206,24 @@ def test_in_a_request_it_is_a_word_of_it(expect: Expect) -> None:
     room.hearing.expect(expect, None, 0)
     room.hear(1, stop=True)
     assert room.events == []
+
+
+@pytest.mark.parametrize(("more", "ends"), [(3, ev.StopRequested), (20, ev.SpeechStopped)])
+def test_what_begins_with_stop_may_be_a_request(more: int, ends: type[Event]) -> None:
+    """By then the answer is silent. "Stop the radio" is for the brain; "stop" alone needs none."""
+    room = Room()
+    room.hearing.expect(Expect.BARGE_IN, None, 0)
+    room.hear(15, speech=True)
+    assert [type(event) for event in room.events] == [ev.SpeechStarted, ev.BargeInConfirmed]
+    room.hear(1, speech=True, stop=True)
+    room.hear(more, speech=True)
+    room.hear(40)
+    assert [type(event) for event in room.events[2:]] == [ends]
+
+
+def test_stop_does_not_wait_for_an_interruption_to_be_confirmed() -> None:
+    room = Room(confirm_ms=400)
+    room.hearing.expect(Expect.BARGE_IN, None, 0)
+    room.hear(15, speech=True)
+    room.hear(1, speech=True, stop=True)
+    assert [type(event) for event in room.events] == [ev.SpeechStarted, ev.StopRequested]
