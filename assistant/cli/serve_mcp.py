@@ -218,6 +218,7 @@ async def _over_http(server: Server[Any], host: str, port: int, token: str, stop
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # before it is said: uvicorn takes its time
         except OSError as error:
             raise HearthError(f"{host}:{port} cannot be used: {error.strerror}") from None
         shown = f"[{host}]" if ":" in host else host

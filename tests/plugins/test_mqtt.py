@@ -126,7 +126,9 @@ async def neighbour(broker: RealBroker) -> AsyncIterator[Neighbour]:
         try:
             yield other
         finally:
-            task.cancel()
+            while not task.done():  # wait_for() of Python 3.11, in publish(), can lose a cancellation
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
             with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
                 await task
 
