@@ -22,7 +22,7 @@ from assistant.audio.reference import FRAME, ReferenceBuffer
 from assistant.core.barge_in import SILENT_DB, BargeInDetector, Evidence
 from assistant.core.linear_canceller import LinearCanceller
 from assistant.core.talker_bands import TalkerBands
-from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, MIC_RATE, AudioFrame
+from assistant.types import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, MIC_RATE, SPEAKER_RATE, AudioFrame
 
 IDLE_AFTER_FRAMES: Final = 2000 // FRAME_MS
 """After so long without playback there is no echo left, and the cancellers rest: they see neither of their two streams,
@@ -31,6 +31,10 @@ so that these stay in step, and keep what they have learned."""
 MAX_GAP_FRAMES: Final = 500 // FRAME_MS
 """Microphone frames that were lost are made up for with silence, up to here; after a longer gap the streams are simply
 continued, which AEC3 survives as a jump of its delay."""
+
+DRIFT_KNOWN_FRAMES: Final = 120_000 // FRAME_MS
+"""How long after playback the drift that was learned says where the echo is: 2 ppm beside the truth are 0.2 ms then.
+After longer, the reference knows better, which keeps in step with the clocks within a millisecond."""
 
 NO_SOUND_DB: Final = -100.0
 
@@ -93,7 +97,7 @@ class EchoPath:
         """Take the next frame of the microphone."""
         self._make_up_for_lost_frames(frame)
         self._end = frame.end
-        reference = self._reference.take(frame.captured_at)
+        reference = self._take(frame.captured_at)
         pcm, words = self._cancel(frame.pcm, reference)
         residual_db, reference_db = level_db(pcm), level_db(reference)
         speech = self._vad.is_speech(pcm)
@@ -111,14 +115,22 @@ class EchoPath:
     def _cancel(self, pcm: bytes, reference: bytes) -> tuple[bytes, bytes]:
         self._silent_for = self._silent_for + 1 if reference == _SILENT_REFERENCE else 0
         if self.resting:
+            if self._silent_for < DRIFT_KNOWN_FRAMES:
+                self._linear.rest()
             return pcm, pcm
         return self._canceller.process(pcm, reference), self._linear.process(pcm, reference)
+
+    def _take(self, captured_at: float) -> bytes:
+        reference = self._reference.take(captured_at)
+        if self._silent_for < DRIFT_KNOWN_FRAMES:
+            self._linear.move(self._reference.moved * MIC_RATE / SPEAKER_RATE)
+        return reference
 
     def _make_up_for_lost_frames(self, frame: AudioFrame) -> None:
         lost = 0 if self._end is None else (frame.start - self._end) // FRAME_SAMPLES
         if 0 < lost <= MAX_GAP_FRAMES:
             for ago in range(lost, 0, -1):
-                self._cancel(_SILENT_FRAME, self._reference.take(frame.captured_at - ago * FRAME_SAMPLES / MIC_RATE))
+                self._cancel(_SILENT_FRAME, self._take(frame.captured_at - ago * FRAME_SAMPLES / MIC_RATE))
 
 
 def level_db(pcm: bytes) -> float:

@@ -67,6 +67,8 @@ class ReferenceBuffer:
         self._heard_offset: float | None = None  # time at which position 0 would have been heard
         self._lead = 0.0
         self._next: int | None = None  # position that `take` reads next
+        self._end = 0  # position one past what it read last
+        self._moved = 0
         self._error = 0.0  # filtered: how far `_next` is behind where it should be, in samples
         self._since_slip = 0
         self._quiet = 0  # frames of silence up to now
@@ -76,6 +78,15 @@ class ReferenceBuffer:
     def stats(self) -> ReferenceStats:
         with self._lock:
             return ReferenceStats(self._jumps, self._slips, self._missing)
+
+    @property
+    def moved(self) -> int:
+        """How many samples lie between the latest frame that was taken and the one before; negative where they overlap.
+
+        Whoever knows how late the echo comes after the reference now finds it so much later. A jump is not counted: the
+        sound itself has jumped, and the reference jumps to be with the echo as before. For the thread that takes.
+        """
+        return self._moved
 
     def played(self, pcm: bytes, pulled_at: float, latency: float) -> None:
         """Take what the device was handed (24 kHz int16 mono), silence included.
@@ -100,9 +111,12 @@ class ReferenceBuffer:
         with self._lock:
             if self._heard_offset is None:
                 return bytes(FRAME * 2)
+            jumps = self._jumps
             self._follow(captured_at)
             assert self._next is not None
             start = self._next
+            self._moved = start - self._end if self._jumps == jumps else 0
+            self._end = start + FRAME
             self._next = self._after(start)
             frame = self._read(start)
             self._quiet = 0 if frame.any() else self._quiet + 1

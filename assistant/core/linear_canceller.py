@@ -19,7 +19,8 @@ noticing that somebody speaks: docs/echo.md has the numbers.
   2000). A filter alone removes at most 11 dB of what the cruellest simulated loudspeaker makes of speech.
 - **Drift**: microphone and loudspeaker have clocks of their own, so the room comes a little later with each frame. A
   filter that has to learn this anew all the time is lost at high frequencies: at 4 kHz, 100 ppm turn the phase by 2.5
-  rad in a second. So the drift is measured, and the whole filter is moved on by it.
+  rad in a second. So the drift is measured, and the whole filter is moved on by it; and back again when the reference,
+  which follows the clocks a sample at a time, says that it was moved (:meth:`LinearCanceller.move`).
 """
 
 from __future__ import annotations
@@ -74,13 +75,14 @@ class LinearCanceller:
     def reset(self) -> None:
         """Forget the room."""
         self._to_mic_rate.reset()
-        self._last: _Floats = np.zeros((2, FRAME_SAMPLES), np.float32)  # frame of reference: x, and x(|x| - b)
+        self._last: _Floats = np.zeros((2, 2 * FRAME_SAMPLES), np.float32)  # of the reference: x, and x(|x| - b)
         self._far: _Complex = np.zeros((PARTITIONS, _BINS), np.complex64)  # spectra of what sounds, newest first
         self._bent: _Complex = np.zeros_like(self._far)  # spectra of x(|x| - b)
         self._near: _Floats = np.full(_BINS, 1e-3, np.float32)  # power spectrum of what the filter does not explain
         self._turn = 0
         self._quiet_for = 0  # frames of reference
         self._drift = 0.0
+        self._late = 0.0  # samples by which the filter is to be moved
         self._squares = self._cubes = 0.0  # sums over the reference, for b
         self._bend = 0.0
         self._bent_power = self._bend_power = 0.0  # normal equation of one unknown
@@ -100,17 +102,27 @@ class LinearCanceller:
         """How much more the loudspeaker makes of full scale than of silence; negative where it saturates."""
         return self._bend
 
+    def move(self, samples: float) -> None:
+        """From the next frame on the reference is so many samples (16 kHz) ahead: the echo comes that much later."""
+        self._late += samples
+
+    def rest(self) -> None:
+        """A frame passes that is not shown to the canceller. The clocks drift on."""
+        self._late += self._drift
+
     def process(self, mic_frame: bytes, reference: bytes) -> bytes:
         """One frame of the microphone without the echo of what was played, at once.
 
         mic_frame: 20 ms at 16 kHz. reference: the 20 ms that the speaker was given, at 24 or 16 kHz. Call this for
-        every frame, or for none. Raises ValueError for other lengths.
+        every frame, or say :meth:`rest`. Raises ValueError for other lengths.
         """
         if len(mic_frame) != FRAME_BYTES:
             raise ValueError(f"echo cancellation takes {FRAME_MS} ms of 16 kHz, not {len(mic_frame)} bytes")
         heard = _floats(mic_frame)
+        self._follow()
         self._push(self._to_mic_rate.feed(_floats(reference)))
         if not heard.any():  # a frame that was lost: there is nothing to learn from
+            self.rest()
             return mic_frame
         echo = (self._far * self._filter).sum(0)
         left = heard - _newest(echo)
@@ -119,6 +131,19 @@ class LinearCanceller:
             return mic_frame
         pcm: bytes = np.clip(np.rint(left * _FULL_SCALE), -32768, 32767).astype("<i2").tobytes()
         return pcm
+
+    def _follow(self) -> None:
+        """Make filter and past what they would be if the reference had always been where it has been moved to."""
+        late, self._late = self._late, 0.0
+        if not late:
+            return
+        response = np.fft.irfft(self._filter, axis=1)[:, :FRAME_SAMPLES]
+        moved = _delayed(np.concatenate((response.ravel(), np.zeros(response.size))), late)[: response.size]
+        self._filter = np.fft.rfft(moved.reshape(response.shape), 2 * FRAME_SAMPLES, axis=1).astype(np.complex64)
+        earlier = np.exp(np.float32(-late) * _LATER)
+        self._far *= earlier
+        self._bent *= earlier
+        self._last = _delayed(self._last, -late)
 
     def _push(self, far: _Floats) -> None:
         """Take the next frame of reference; frames overlap by half for the Fourier transform."""
@@ -131,8 +156,8 @@ class LinearCanceller:
             self._cubes = _LEVEL_MEMORY * self._cubes + float(far * far @ size)
         like_far = np.float32(self._cubes / self._squares if self._squares else 0.0)
         both: _Floats = np.stack((far, far * (size - like_far)))
-        straight, bent = np.fft.rfft(np.concatenate((self._last, both), axis=1), axis=1).astype(np.complex64)
-        self._last = both
+        self._last = np.concatenate((self._last[:, FRAME_SAMPLES:], both), axis=1)
+        straight, bent = np.fft.rfft(self._last, axis=1).astype(np.complex64)
         self._bent[1:] = self._bent[:-1]
         self._bent[0] = bent
         self._far[1:] = self._far[:-1]
@@ -164,7 +189,8 @@ class LinearCanceller:
 
     def _guess(self, heard: _Floats) -> None:
         """How strong the echo is says how unsure one must be of a filter of zeros."""
-        power = float(self._last[0] @ self._last[0]) / FRAME_SAMPLES
+        far = self._last[0, FRAME_SAMPLES:]
+        power = float(far @ far) / FRAME_SAMPLES
         if power < _AUDIBLE:
             return
         self._far_power += power
@@ -216,6 +242,12 @@ def _newest(spectrum: _Complex) -> _Floats:
     """The frame that a spectrum of two frames ends with."""
     frame: _Floats = np.fft.irfft(spectrum)[FRAME_SAMPLES:].astype(np.float32)
     return frame
+
+
+def _delayed(sound: npt.NDArray[np.floating], samples: float) -> _Floats:
+    """By a fraction of a sample, too; what leaves at one end enters at the other."""
+    turn = np.exp(-2j * np.pi * samples / sound.shape[-1] * np.arange(sound.shape[-1] // 2 + 1))
+    return np.fft.irfft(np.fft.rfft(sound) * turn).astype(np.float32)
 
 
 def _spectrum(frame: _Floats) -> _Complex:

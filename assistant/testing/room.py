@@ -11,14 +11,16 @@ whole pipeline can run in it, ducking included; offline, it is fed in a loop. nu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from assistant.types import FRAME_MS, FRAME_SAMPLES, MIC_RATE, SPEAKER_RATE, ms_to_samples
+from assistant.types import FRAME_MS, FRAME_SAMPLES, MIC_RATE, SPEAKER_RATE, AudioFrame, ms_to_samples
 
 Samples = npt.NDArray[np.int16]
 _Floats = npt.NDArray[np.float64]
@@ -106,6 +108,48 @@ class SimulatedRoom:
         sound = echo + self._random.normal(0.0, self._noise, FRAME_SAMPLES)
         sound[: near.size] += near
         return np.clip(np.rint(sound * _FULL_SCALE), -32768, 32767).astype("<i2").tobytes()
+
+
+class TwoClocks:
+    """A room as the daemon meets it: speaker and microphone each have a clock, and say a little late what they did.
+
+    Time is the microphone's. The speaker pulls 20 ms whenever its own clock says so: with drift, less and less often
+    than there are frames.
+    """
+
+    LATENCY_S: Final = 0.08  # of the speaker
+
+    def __init__(
+        self,
+        settings: RoomSettings,
+        played: Callable[[bytes, float, float], None],
+        *,
+        late_s: float = 0.004,
+        seed: int = 0,
+    ) -> None:
+        """played: told what the speaker pulled, when, and its latency. late_s: how late to say so, at most."""
+        self.room = SimulatedRoom(replace(settings, delay_ms=settings.delay_ms + self.LATENCY_S * 1000), seed)
+        self._played = played
+        self._late_s = late_s
+        self._random = np.random.default_rng(seed)
+        self._pull_s = FRAME_MS / 1000 / (1 - settings.drift_ppm * 1e-6)
+        self._far: deque[bytes] = deque()  # not pulled yet
+        self._pulls = 0
+        self._frames = 0
+
+    def hear(self, far: bytes) -> AudioFrame:
+        """Play the next 20 ms of an endless stream, and hear what is captured meanwhile, as by the room."""
+        self._far.append(far)
+        end_s = (self._frames + 1) * FRAME_MS / 1000
+        while self._far and (pulled_s := self._pulls * self._pull_s) < end_s:
+            self._played(self._far.popleft(), self._said_at(pulled_s), self.LATENCY_S)
+            self._pulls += 1
+        frame = AudioFrame(self._frames * FRAME_SAMPLES, self.room.hear(far), self._said_at(end_s))
+        self._frames += 1
+        return frame
+
+    def _said_at(self, seconds: float) -> float:
+        return seconds + self._random.uniform(0, self._late_s)
 
 
 def impulse_response(settings: RoomSettings, random: np.random.Generator) -> _Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import cycle
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ import pytest
 from assistant.adapters.livekit_aec import WebRtcEchoCanceller
 from assistant.adapters.webrtc_vad import WebRtcVad
 from assistant.audio.analysis import Analyzer, Heard
-from assistant.audio.echo import IDLE_AFTER_FRAMES, MAX_GAP_FRAMES, NO_SOUND_DB, EchoPath, level_db
+from assistant.audio.echo import DRIFT_KNOWN_FRAMES, IDLE_AFTER_FRAMES, MAX_GAP_FRAMES, NO_SOUND_DB, EchoPath, level_db
 from assistant.audio.reference import ReferenceBuffer
 from assistant.core.barge_in import Suspicion
 from assistant.core.playout import Playout
 from assistant.core.wake_gate import NOT_ASKED
-from assistant.testing.room import DESK, FAR_FRAME, KITCHEN, RoomSettings, SimulatedRoom
+from assistant.testing.room import DESK, FAR_FRAME, KITCHEN, RoomSettings, SimulatedRoom, TwoClocks
 from assistant.types import FRAME_BYTES, FRAME_SAMPLES, AudioFrame, ItemId
 from tests import speech
 
@@ -142,6 +143,35 @@ def answer() -> list[bytes]:
 
 def suspected(heard: Iterator[Heard]) -> int:
     return sum(frame.evidence is not None and frame.evidence.suspicion is Suspicion.SUSPECTED for frame in heard)
+
+
+@pytest.mark.parametrize("pause_s", [0, 6])
+@pytest.mark.parametrize("lost", [0.0, 0.1])
+def test_clocks_of_their_own_cost_nothing(pause_s: int, lost: float) -> None:
+    """Without telling the linear canceller of the moves of the reference, 8 to 13 dB are removed."""
+    reference, random = ReferenceBuffer(), np.random.default_rng(3)
+    devices = TwoClocks(replace(DESK, echo_dbfs=-20.0, drift_ppm=100.0), reference.played, seed=1)
+    path = EchoPath(Recorder(), reference, (WebRtcVad(2), WebRtcVad(2)))
+    heard, left, far = [], [], cycle(answer())
+    for second in range(26):
+        for _ in range(50):
+            frame = devices.hear(QUIET if 10 <= second < 10 + pause_s else next(far))
+            if random.random() >= lost:
+                words = path.clean(frame).words
+                if second >= 10 + pause_s:
+                    heard.append(frame.pcm)
+                    left.append(words)
+    assert level_db(b"".join(heard)) - level_db(b"".join(left)) > 24
+
+
+def test_after_a_long_rest_the_drift_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be hours times what it is wrong by; and the moves of the reference mean something only beside it."""
+    path, rested, moved = Path(), [], []
+    monkeypatch.setattr(path.path, "_linear", Mock(rest=lambda: rested.append(1), move=moved.append))
+    for _ in range(DRIFT_KNOWN_FRAMES + 500):
+        path.step(QUIET)
+    assert 0 < len(moved) <= DRIFT_KNOWN_FRAMES
+    assert len(moved) - len(rested) == pytest.approx(0, abs=1)
 
 
 @pytest.mark.parametrize("room", [DESK, KITCHEN], ids=lambda room: room.name)

@@ -102,6 +102,27 @@ def test_a_drifting_clock_is_followed_a_sample_at_a_time(drift_ppm: float) -> No
     assert stats.slips == pytest.approx(abs(drift_ppm) * 1e-6 * 125 * SPEAKER_RATE, rel=0.2)
 
 
+@pytest.mark.parametrize("drift_ppm", [-300.0, 100.0])
+def test_it_says_by_how_much_it_was_moved(drift_ppm: float) -> None:
+    clocks = Clocks(drift_ppm=drift_ppm, jitter_s=0.004)
+    clocks.run(1)
+    before, moved = clocks.run(0.02)[0][1], 0
+    for _ in range(1500):
+        frame = clocks.run(0.02)[0][1]
+        assert (int(frame[0]) - int(before[-1])) % 30_000 == (1 + clocks.buffer.moved) % 30_000
+        before, moved = frame, moved + clocks.buffer.moved
+    assert moved == pytest.approx(drift_ppm * 1e-6 * 30 * SPEAKER_RATE, abs=60)
+
+
+def test_a_jump_is_no_move() -> None:
+    clocks = Clocks()
+    clocks.run(2)
+    clocks.frames += 50  # lost by the microphone
+    clocks.run(0.02)
+    assert clocks.buffer.stats.jumps == 2
+    assert clocks.buffer.moved == 0
+
+
 def test_a_speaker_that_was_opened_anew_is_found_at_once() -> None:
     clocks = Clocks()
     clocks.run(2)
@@ -184,7 +205,8 @@ def test_while_nothing_plays_a_difference_is_made_up_for_at_once() -> None:
 def test_no_sample_is_left_out_because_it_was_pulled_late() -> None:
     """The device's thread was held up for 60 ms: the pulls come in one go, and all of them are played."""
     buffer = ReferenceBuffer()
-    stream = []
+    stream: list[npt.NDArray[np.int_]] = []
+    moved = 0
     for index in range(300):
         due = 1000.0 + index * 0.02
         if not 150 <= index < 154:
@@ -192,10 +214,12 @@ def test_no_sample_is_left_out_because_it_was_pulled_late() -> None:
                 buffer.played(position_pcm(late * BLOCK, BLOCK), due, LATENCY)
             buffer.played(position_pcm(index * BLOCK, BLOCK), due, LATENCY)
         stream.append(positions(buffer.take(due + 0.02)).astype(int))
+        moved += buffer.moved
     assert buffer.stats.jumps == 1
     assert buffer.stats.missing > 0
     heard = np.concatenate(stream)
     heard = heard[heard > 0]
+    assert moved == buffer.stats.slips - buffer.stats.missing
     # A slip, by which the reader catches up, leaves out one sample at a time.
     assert np.all(np.isin(np.diff(heard) % 30_000, [1, 2]))
     assert np.count_nonzero(np.diff(heard) % 30_000 == 2) <= buffer.stats.slips

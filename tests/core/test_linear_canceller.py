@@ -75,6 +75,45 @@ def test_clocks_that_drift_apart_are_followed(drift_ppm: float) -> None:
     assert removed_db(room, canceller, far, 3) > 18
 
 
+@pytest.mark.parametrize("samples", [3, -3, 48], ids="{:+}".format)
+def test_a_reference_that_is_moved_is_followed(samples: int) -> None:
+    """At 24 kHz. Without being told, 10 dB are removed in the second after so little as three."""
+    room, canceller = SimulatedRoom(replace(DESK, echo_dbfs=-20.0), 1), LinearCanceller()
+    frames = answer()
+    whole = np.frombuffer(b"".join(next(frames) for _ in range(450)), "<i2")
+
+    def far(start: int) -> bytes:
+        return whole[start : start + FAR_FRAME].tobytes()
+
+    heard, left = [], []
+    for start in range(FAR_FRAME, 420 * FAR_FRAME, FAR_FRAME):
+        heard.append(room.hear(far(start)))
+        if len(heard) == 350:
+            canceller.move(samples * 2 / 3)
+        left.append(canceller.process(heard[-1], far(start + samples * (len(heard) >= 350))))
+    assert power_db(heard[300:350]) - power_db(left[300:350]) > 20
+    assert power_db(heard[350:400]) - power_db(left[350:400]) > 18
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["rests", "lost"])
+def test_clocks_drift_on_while_nothing_is_heard(lost: bool) -> None:
+    """Without this, 8 dB are removed afterwards."""
+    room, canceller, far = (
+        SimulatedRoom(replace(DESK, echo_dbfs=-20.0, drift_ppm=150.0), 1),
+        LinearCanceller(),
+        answer(),
+    )
+    removed_db(room, canceller, far, 10)
+    removed_db(room, canceller, cycle([SILENT_FAR]), 1)
+    for _ in range(500):
+        room.hear(SILENT_FAR)
+        if lost:
+            canceller.process(bytes(FRAME_BYTES), SILENT_FAR)
+        else:
+            canceller.rest()
+    assert removed_db(room, canceller, far, 1) > 18
+
+
 def test_a_loudspeaker_that_saturates_is_followed() -> None:
     """A filter alone removes 10 dB of this."""
     room, canceller, far = SimulatedRoom(replace(DESK, echo_dbfs=-20.0, drive=4.0), 1), LinearCanceller(), answer()
