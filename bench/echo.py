@@ -167,6 +167,7 @@ class Scene:
         self._held_until: int | None = None
         self._silent_until = 0
         self._item = ItemId("answer")
+        self._place = place
         self._answer = cycle(_answer(place))
 
     def step(self, *, playing: bool = True) -> None:
@@ -180,7 +181,6 @@ class Scene:
         self.frame += 1
         start = (self.frame - 1) * FRAME_SAMPLES
         heard = self.analyzer.analyze(AudioFrame(start, mic, now + FRAME_MS / 1000))
-        self._note_wake(heard.scores, self.counts.wakes)
         sounds = ((mic, self.counts.raw_wakes), (heard.frame.pcm, self.counts.cleaned_wakes))
         for detector, (pcm, hits) in zip(self._others, sounds, strict=False):
             self._note_wake(detector.process(pcm), hits)
@@ -198,6 +198,8 @@ class Scene:
     def _decide(self, event: Event) -> None:
         """As the conversation does; after an interruption the next answer comes when the utterance is over."""
         match event:
+            case ev.Woken():
+                self.counts.wakes.append(self.frame)
             case ev.BargeInSuspected():
                 self.counts.suspicions.append(self.frame)
                 self.playout.duck(BARGE_IN.duck_db if self.duck else 0.0)
@@ -212,6 +214,7 @@ class Scene:
                 self.playout.stop()
                 self._held_until = None
                 self._item = ItemId(f"answer after frame {self.frame}")
+                self._answer = cycle(_answer(self._place))  # a new one, that begins as speech does
                 self._silent_until = self.frame + SILENT_FRAMES
                 self.hearing.expect(self._expected, (self.frame + SILENT_FRAMES) * FRAME_SAMPLES, 0)
             case _:

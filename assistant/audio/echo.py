@@ -109,6 +109,7 @@ class EchoPath:
             reference_db=reference_db,
             words_voiced=not self.resting and self._words_vad.is_speech(words),
             stands_out=0.0 if self.resting else self._bands.feed(frame.pcm, words, playing=playing, talker=talker),
+            clipped=self._bands.clipped,
         )
         return Cleaned(replace(frame, pcm=pcm), words, reference, speech, evidence, residual_db, reference_db)
 

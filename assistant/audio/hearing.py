@@ -79,7 +79,8 @@ class Hearing:
         if self._hints is not None and self._hints.hear(frame.end, speech=heard.speech, scores=heard.scores):
             self._emit(ev.ConnectHint(self._now()))
         speaking = self._wake_gate.speaking  # as it was before a hit may interrupt the answer
-        self._wake_gate.hear(heard.speech)
+        echo_alone = heard.evidence is not None and heard.evidence.echo_alone
+        self._wake_gate.hear(heard.speech, echo_alone=echo_alone)
         hit = self._wake_gate.feed(frame.end, heard.scores, heard.verified) if heard.scores is not None else None
         if hit is not None:
             self._emit(ev.Woken(self._now(), hit.name, hit.score, hit.sample))

@@ -50,6 +50,11 @@ TALKER: Final = 1.5
 """The line. In six rooms, at 10 and 20 dB above a talker, seven minutes of echo reached 1.1 at most."""
 MOST_OVER: Final = 0.5
 """How far the sum goes beyond the line: not far, so that an echo that passed it is soon over, and confirms nothing."""
+SIGN: Final = 0.5
+"""The least sum that may be a talker. Of 75 wake words over echo all but a few had one, and what the echo made of the
+assistant's own voice had none."""
+SIGN_FRAMES: Final = 2000 // FRAME_MS
+"""For how long a sign counts: a wake word and the detector's delay."""
 YES: Final = 1.2
 """What the other canceller's yes says: three of them pass the line."""
 
@@ -73,10 +78,15 @@ class BargeInSettings:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one frame says. ``speech`` is for endpointing; ``suspicion`` is how things stand after the frame."""
+    """What one frame says.
+
+    speech: for endpointing. suspicion: how things stand after the frame. echo_alone: for two seconds of playback
+    nothing has stood out of what echo explains.
+    """
 
     speech: bool
     suspicion: Suspicion = Suspicion.NONE
+    echo_alone: bool = False
 
 
 class BargeInDetector:
@@ -86,6 +96,7 @@ class BargeInDetector:
         """leak_db: as an earlier detector has learned it in this room; None: it has yet to be learned."""
         self._settings = settings or BargeInSettings()
         self._sum = 0.0
+        self._since_sign = 0  # frames
         self._floor: float | None = None
         self._leak = NO_LEAK_DB if leak_db is None else max(NO_LEAK_DB, leak_db)
         self._learning = leak_db is None
@@ -106,19 +117,28 @@ class BargeInDetector:
         return self._sum >= TALKER
 
     def feed(
-        self, *, voiced: bool, residual_db: float, reference_db: float, words_voiced: bool, stands_out: float | None
+        self,
+        *,
+        voiced: bool,
+        residual_db: float,
+        reference_db: float,
+        words_voiced: bool,
+        stands_out: float | None,
+        clipped: bool = False,
     ) -> Evidence:
         """Take the next frame.
 
         voiced: the VAD's word on what AEC3 leaves. residual_db: its level (dBFS).
         reference_db: level of what was played meanwhile; anything below SILENT_DB for silence.
         words_voiced: the VAD's word on what the linear canceller leaves. stands_out: how far it does
-        (:meth:`TalkerBands.feed`); None where there is no such canceller to be asked.
+        (:meth:`TalkerBands.feed`); None where there is no such canceller to be asked. clipped: nothing can be said of
+        this frame.
         """
         self._echo = max(reference_db, self._echo - DECAY_DB)
         if self._echo < SILENT_DB:
             self._follow_floor(residual_db)
             self._sum = 0.0
+            self._since_sign = 0
             self._suspicion = Suspicion.NONE
             return Evidence(voiced)
         floor = residual_db if self._floor is None else self._floor
@@ -135,8 +155,11 @@ class BargeInDetector:
         unexplained = leak_known and like_speech and left > leak + self._settings.over_leak_db
         said = stands_out if stands_out is not None and all_known else YES if unexplained else 0.0
         self._sum = min(max(0.0, self._sum + said - EXPECTED), TALKER + MOST_OVER)
+        unsure = clipped or stands_out is None or not all_known
+        self._since_sign = 0 if unsure or self._sum >= SIGN else self._since_sign + 1
         self._weigh(left)
-        return Evidence(self.talker and (voiced or words_voiced), self._suspicion)
+        speech = self.talker and (voiced or words_voiced)
+        return Evidence(speech, self._suspicion, echo_alone=self._since_sign >= SIGN_FRAMES)
 
     def _follow_floor(self, residual_db: float) -> None:
         if self._floor is None:

@@ -64,6 +64,11 @@ class TalkerBands:
         """What is usually left in each band, from low to high, over the echo that was removed."""
         return tuple(float(leak) for leak in self._leak)
 
+    @property
+    def clipped(self) -> bool:
+        """Whether the microphone clipped in the last frame, of which nothing can be said then."""
+        return self._last_clipped
+
     def feed(self, heard: bytes, left: bytes, *, playing: bool, talker: bool = False) -> float:
         """How far the next frame stands out: the mean over the bands, in spreads of the leak, from 0 to MOST.
 

@@ -82,6 +82,7 @@ class WakeGate:
                 raise ValueError(f"wake word {word.name!r} is listed twice")
             self._words[word.name] = word
         self._latest = {name: deque[bool](maxlen=word.patience[1]) for name, word in self._words.items()}
+        self._echo_alone = False
         self.speaking = False
         """Whether the assistant speaks: then the words' other thresholds count."""
         self.reset()
@@ -92,9 +93,13 @@ class WakeGate:
         self._speech.clear()
         self._forget_scores()
 
-    def hear(self, speech: bool) -> None:
-        """Take the VAD's flag of the next frame."""
+    def hear(self, speech: bool, *, echo_alone: bool = False) -> None:
+        """Take the VAD's flag of the next frame, and whether all of late is echo of the assistant's own voice.
+
+        Then no word counts: what is left of that voice can score up to 0.98 for a word that it has not said.
+        """
         self._speech.append(speech)
+        self._echo_alone = echo_alone
 
     def feed(
         self, sample: int, scores: Mapping[str, float], verified: Mapping[str, float] = NOT_ASKED
@@ -123,7 +128,8 @@ class WakeGate:
         latest = self._latest[name]
         word = self._words[name]
         agreed = self.speaking or word.verifier_threshold is None or verified >= word.verifier_threshold
-        latest.append(agreed and score >= (word.while_speaking if self.speaking else word.threshold))
+        threshold = word.while_speaking if self.speaking else word.threshold
+        latest.append(agreed and score >= threshold and not self._echo_alone)
         return sum(latest) >= word.patience[0]
 
     def _agrees(self) -> bool:

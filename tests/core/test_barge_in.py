@@ -185,3 +185,38 @@ def test_there_is_no_suspicion_without_speech_and_none_without_playback(
         assert detector.leak_db >= -60.0
     for evidence in feed(detector, 120, far=SILENCE_DB)[-1:]:
         assert evidence.suspicion is Suspicion.NONE
+
+
+def test_echo_is_alone_after_two_seconds_in_which_nothing_stood_out() -> None:
+    detector = speaking()
+    heard = feed(detector, 100, stands_out=EXPECTED)
+    assert [evidence.echo_alone for evidence in heard] == [False] * 99 + [True]
+    assert not feed(detector, 1, stands_out=EXPECTED + 0.6)[-1].echo_alone, "a sign, if not enough to be suspected"
+    assert not feed(detector, 99, stands_out=0.0)[-1].echo_alone
+    assert feed(detector, 10, stands_out=0.0)[-1].echo_alone
+    assert not feed(detector, 100, far=SILENCE_DB)[-1].echo_alone, "there is none"
+
+
+def test_of_a_microphone_that_clips_nobody_says_that_echo_is_alone() -> None:
+    detector = speaking()
+    heard = [
+        detector.feed(
+            voiced=True,
+            residual_db=-20.0,
+            reference_db=PLAYBACK_DB,
+            words_voiced=True,
+            stands_out=0.0,
+            clipped=frame % 50 == 0,
+        )
+        for frame in range(500)
+    ]
+    assert not any(evidence.echo_alone for evidence in heard)
+
+
+@pytest.mark.parametrize("stands_out", [None, 0.0])
+def test_nobody_says_that_echo_is_alone_before_the_room_is_known_or_without_the_linear_canceller(
+    stands_out: float | None,
+) -> None:
+    detector = BargeInDetector()
+    assert not any(evidence.echo_alone for evidence in feed(detector, LEARNING_FRAMES, stands_out=stands_out))
+    assert any(evidence.echo_alone for evidence in feed(detector, 200, stands_out=stands_out)) == (stands_out == 0.0)

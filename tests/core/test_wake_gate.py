@@ -198,3 +198,11 @@ def test_patience_counts_the_steps_in_which_the_verifier_agreed() -> None:
 def test_a_verifier_threshold_is_a_probability(threshold: float) -> None:
     with pytest.raises(ValueError, match="verifier_threshold"):
         WakeWordSettings("alexa", verifier_threshold=threshold)
+
+
+@pytest.mark.parametrize("echo_alone", [False, True])
+def test_where_all_is_echo_there_is_no_hit(echo_alone: bool) -> None:
+    gate = WakeGate([WakeWordSettings("alexa", threshold_speaking=0.3)])
+    gate.speaking = True
+    gate.hear(True, echo_alone=echo_alone)
+    assert (gate.feed(1280, {"alexa": 0.98}) is None) == echo_alone
