@@ -3,8 +3,9 @@
 usage (in a source checkout): python -m bench.stop [--minutes N] [--trials N] [--voices FOLDER] [--keep FOLDER]
 
 In the simulated rooms, behind the daemon's own echo path, while the assistant reads answers. Levels are echo over the
-talker at the microphone. The talkers are variants of espeak-ng; with --voices also Piper's "joe", a voice made from a
-person's, whose "stop" no head learns from (bench/_stop_training/speakers.py says where it comes from).
+talker at the microphone. The talkers are variants of espeak-ng, which the shipped head learned from; with --voices
+also Piper's "joe", a voice made from a person's, whose "stop" no head learns from (bench/_stop_training/speakers.py
+says where it comes from).
 Recordings of people who say other things are ``../shared/speech``; none of them, nor of anybody, was trained with.
 """
 

@@ -1,7 +1,7 @@
 """A word of our own, heard on the embeddings that openWakeWord's networks make: weights in a NumPy archive.
 
 openWakeWord's words are small networks on the same embeddings, in ONNX files. One that is trained here
-(``bench/train_stop.py``) is two matrices, and numpy is all that it needs.
+(``bench/_stop_training``) is two matrices, and numpy is all that it needs.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Trains the word "stop" (``assistant/adapters/stop.npz``): ``make train-stop``. docs/echo.md says how good it is."""
+"""Trains a head for the word "stop": ``make train-stop``. docs/echo.md says why it is not the one that is shipped."""

@@ -2,8 +2,8 @@
 
 usage (in a source checkout): python -m bench._stop_training --voices FOLDER [--keep FOLDER] [--out FILE]
 
-What is needed besides Hearth is in speakers.py. No recording of a person is used. The same versions of the
-synthesizers give the same head.
+What is needed besides Hearth is in speakers.py. No recording of a person is used. Heads that it trains are worse than
+the one that is shipped (docs/echo.md), so it does not replace that one unless ``--out`` names it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from assistant.adapters.openwakeword_models import STOP_MODEL
 from assistant.adapters.openwakeword_onnx import OpenWakeWordDetector
 from assistant.adapters.word_head import write_head
 from assistant.testing.room import RoomSettings
@@ -61,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make train-stop", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--voices", type=Path, required=True, help="where the packages of voices are")
     parser.add_argument("--keep", type=Path, default=Path("build/stop"), help="where what was said is kept")
-    parser.add_argument("--out", type=Path, default=STOP_MODEL)
+    parser.add_argument("--out", type=Path, default=Path("build/stop.npz"))
     options = parser.parse_args()
     jobs = _jobs(options.keep, options.voices)
     found: list[Found] = []
@@ -70,6 +69,7 @@ def main() -> None:
             found.append(result)
             print(f"{number + 1} of {len(jobs)}: {result.kind} {result.engine}", flush=True)
     head = fit.train("stop", _weighed(found))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_head(options.out, head)
     print(f"{options.out}: {options.out.stat().st_size} bytes")
 
