@@ -50,6 +50,7 @@ NEAR_DBFS = -34.0
 LEVELS = (0, 10, 20)
 WORD = "hey_jarvis"
 BARGE_IN = BargeIn()  # as the config has it by default
+BEGINNINGS = 8
 SILENT_FRAMES = 100  # between an interruption and the next answer
 ANSWER_TEXT = (
     "The weather today is mostly sunny with a light breeze from the west. "
@@ -189,6 +190,21 @@ class Scene:
             self._held_until = None
             self.playout.resume()
             self.hearing.expect(self._expected, start + FRAME_SAMPLES, 0)
+
+    def rest(self, frames: int) -> None:
+        """The answer is over, and for a while there is none."""
+        self.playout.stop()
+        self._held_until = None
+        self.hearing.expect(Expect.NOTHING, self.frame * FRAME_SAMPLES, 0)
+        for _ in range(frames):
+            self.step(playing=False)
+
+    def answer(self, frames: list[bytes]) -> None:
+        """Begin another one."""
+        self._item = ItemId(f"answer at frame {self.frame}")
+        self._answer = cycle(frames)
+        self._silent_until = 0
+        self.hearing.expect(self._expected, self.frame * FRAME_SAMPLES, 0)
 
     def _note_wake(self, scores: Mapping[str, float] | None, hits: list[int]) -> None:
         refractory = bool(hits) and self.frame - hits[-1] < 100
@@ -373,6 +389,25 @@ def itself(minutes: float) -> None:
     print("  in all, with AEC: {} suspicions, {} false silences, {} interruptions, {} self-wakes".format(*total))
 
 
+def beginnings() -> None:
+    """What a canceller leaves of the first syllable, after a rest, has interrupted answers before they were one."""
+    print(f"\n{BEGINNINGS} answers of 4 s after 3 s and more of silence: suspicions, false interruptions")
+    for place in PLACES:
+        cells = []
+        for level in LEVELS:
+            scene = Scene(place, level, duck=True, word=None)
+            for _ in range(400):
+                scene.step()
+            scene.counts = Counts()
+            for number in range(BEGINNINGS):
+                scene.rest(150 + 13 * number)
+                scene.answer(_answer(place)[number % 3 * 300 :])
+                for _ in range(200):
+                    scene.step()
+            cells.append(f"+{level:2} dB: {len(scene.counts.suspicions)} {len(scene.counts.interruptions)}")
+        print(f"  {place.name:8} {'      '.join(cells)}", flush=True)
+
+
 # --- hearing people --------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +500,7 @@ def main() -> None:
     canceller()
     clocks()
     itself(options.minutes)
+    beginnings()
     people(options.trials)
     recorded(options.people)
     status = Path("/proc/self/status").read_text()

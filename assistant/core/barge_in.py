@@ -58,6 +58,10 @@ SIGN_FRAMES: Final = 2000 // FRAME_MS
 YES: Final = 1.2
 """What the other canceller's yes says: three of them pass the line."""
 
+ONSET_FRAMES: Final = 400 // FRAME_MS
+"""Of playback after silence, in which the linear canceller is not asked: just then it leaves most of the echo. An
+answer that is interrupted in its beginning teaches it little, so the next one would be, too."""
+
 
 class Suspicion(IntEnum):
     NONE = 0
@@ -102,6 +106,7 @@ class BargeInDetector:
         self._learning = leak_db is None
         self._echo = -200.0  # level of the reference, dying away as a room does
         self._played = 0  # frames
+        self._since_silence = 0  # frames of playback, the echo's dying away included
         self._quiet_frames = 0
         self._loudest = NO_LEAK_DB  # of the suspicion, over the reference
         self._suspicion = Suspicion.NONE
@@ -139,6 +144,7 @@ class BargeInDetector:
             self._follow_floor(residual_db)
             self._sum = 0.0
             self._since_sign = 0
+            self._since_silence = 0
             self._suspicion = Suspicion.NONE
             return Evidence(voiced)
         floor = residual_db if self._floor is None else self._floor
@@ -146,6 +152,7 @@ class BargeInDetector:
         left = residual_db - self._echo
         like_speech = voiced and residual_db > floor + self._settings.over_floor_db
         self._played += reference_db >= SILENT_DB
+        self._since_silence += 1
         self._leak = max(NO_LEAK_DB, self._leak - LEAK_FALL_DB)
         all_known = self._played > LEARNING_FRAMES
         if self._learning and not all_known and like_speech and self._played > CONVERGING_FRAMES:
@@ -153,9 +160,12 @@ class BargeInDetector:
         leak_known = all_known or (not self._learning and self._played > CONVERGING_FRAMES)
         leak = self._leak if all_known else max(self._leak, EARLY_LEAK_DB)
         unexplained = leak_known and like_speech and left > leak + self._settings.over_leak_db
-        said = stands_out if stands_out is not None and all_known else YES if unexplained else 0.0
+        said = YES if unexplained else 0.0
+        onset = self._since_silence <= ONSET_FRAMES
+        if stands_out is not None and all_known:
+            said = 0.0 if onset else stands_out
         self._sum = min(max(0.0, self._sum + said - EXPECTED), TALKER + MOST_OVER)
-        unsure = clipped or stands_out is None or not all_known
+        unsure = clipped or onset or stands_out is None or not all_known
         self._since_sign = 0 if unsure or self._sum >= SIGN else self._since_sign + 1
         self._weigh(left)
         speech = self.talker and (voiced or words_voiced)

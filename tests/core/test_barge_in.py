@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.core.barge_in import EXPECTED, BargeInDetector, Evidence, Suspicion
+from assistant.core.barge_in import EXPECTED, ONSET_FRAMES, BargeInDetector, Evidence, Suspicion
 from assistant.core.talker_bands import CONVERGING_FRAMES, LEARNING_FRAMES, MOST
 
 PLAYBACK_DB, SILENCE_DB = -20.0, -100.0
@@ -220,3 +220,12 @@ def test_nobody_says_that_echo_is_alone_before_the_room_is_known_or_without_the_
     detector = BargeInDetector()
     assert not any(evidence.echo_alone for evidence in feed(detector, LEARNING_FRAMES, stands_out=stands_out))
     assert any(evidence.echo_alone for evidence in feed(detector, 200, stands_out=stands_out)) == (stands_out == 0.0)
+
+
+def test_in_the_beginning_of_an_answer_nothing_stands_out() -> None:
+    """There the linear canceller leaves most, and who is interrupted in the beginning learns nothing from it."""
+    detector = speaking()
+    feed(detector, 100, far=SILENCE_DB)  # until the echo has died away
+    beginning = feed(detector, ONSET_FRAMES, stands_out=MOST)
+    assert not any(evidence.speech or evidence.suspicion or evidence.echo_alone for evidence in beginning)
+    assert feed(detector, 3, stands_out=MOST)[-1].speech
